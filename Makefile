@@ -62,7 +62,7 @@ BOOK_SOURCES := _config.yml _toc.yml $(shell find book gantut -type f \
 # --all: without it, unchanged pages are not read again, and -W passes over
 # their warnings.
 $(BOOK): $(INSTALLED) $(BOOK_SOURCES)
-	$(PY) -m jupyter_book.cli.main build . -W --keep-going --all
+	$(VENV)/bin/jupyter-book build . -W --keep-going --all
 
 serve: $(BOOK)
 	$(PY) -m http.server --directory _build/html $(PORT)
