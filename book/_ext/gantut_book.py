@@ -43,10 +43,15 @@ def remove_thebe(app: Sphinx) -> None:
             for listener in listeners
             if not getattr(listener.handler, "__module__", "").startswith("sphinx_thebe")
         ]
+    app.registry.css_files[:] = [
+        entry for entry in app.registry.css_files if "thebe" not in str(entry[0])
+    ]
 
 
 def configure(app: Sphinx, config: Config) -> None:
     config.mathjax_path = "mathjax/tex-mml-chtml.js"
+    # The theme reports an error in the console when it finds no mode on a first visit.
+    config.html_context.setdefault("default_mode", "auto")
     options = config.html_theme_options
     if repository := os.environ.get("GITHUB_REPOSITORY"):
         server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
