@@ -253,11 +253,11 @@ def _load_folder(folder: Path, split: str, limit: int | None, image_size: int | 
         raise InputError(f"{folder} {what}; the data sets are {', '.join(sources.SETS)}.{hint}")
     try:
         files, labels, classes = _list_folder(folder, split)
+        if limit is not None and limit > len(files):
+            raise InputError(f"Asked for {limit} images of {folder} ({split}), which has {len(files)}.")
         images = _read_images(files[:limit], image_size, channels)
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
-    if limit is not None and limit > len(files):
-        raise InputError(f"Asked for {limit} images of {folder} ({split}), which has {len(files)}.")
     kinds = torch.tensor(labels[:limit]) if classes else None
     return ImageSet(torch.from_numpy(images), kinds, classes, folder.resolve().name, split)
 
@@ -305,13 +305,10 @@ def _read_image(path: Path, image_size: int | None, channels: int | None) -> np.
             if image.mode in ("I", "F") or ";" in image.mode:
                 raise InputError(f"{path} has more than 8 bits a channel ({image.mode}); save it with 8.")
             image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA" if image.mode not in ("LA", "La") else "LA")
-                solid = Image.new(image.mode, image.size, "white")
-                image = Image.alpha_composite(solid.convert("RGBA"), image.convert("RGBA")).convert(
-                    "L" if image.mode == "LA" else "RGB"
-                )
-            grey = image.mode in ("1", "L")
+            grey = image.mode in ("1", "L", "LA", "La")
+            if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
             image = image.convert("L" if channels == 1 or (channels is None and grey) else "RGB")
             if image_size is not None and image.size != (image_size, image_size):
                 image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BICUBIC)
@@ -396,6 +393,7 @@ class Batches:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.mean, self.std = mean, std
         self.batches_per_epoch = size // batch_size if drop_last else math.ceil(size / batch_size)
         self.epoch = 0
         self.position = 0
@@ -407,6 +405,11 @@ class Batches:
         slope, offset = _line(mean, std, image_set.image_shape[0], image_set.device)
         self._slope = slope
         self._offset = torch.tensor(offset, dtype=torch.float32) if isinstance(offset, float) else offset
+
+    @property
+    def seen(self) -> int:
+        """Images handed out so far, in all passes."""
+        return self.epoch * self._end + self.position
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch: images float32 ``[B, C, H, W]``, and labels int64 ``[B]`` or None."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as _Figure
 from PIL import Image, ImageDraw, ImageFont
@@ -40,6 +41,8 @@ _OTHERS = [
     (FAKE_COLOR, (0, (4, 1, 1, 1))),
 ]
 
+_REFERENCE = {"color": "#767676", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
+
 # D(x) as a background: purple where D says "fake", green where it says "real".
 _VERDICT = LinearSegmentedColormap.from_list("verdict", ["#E3B3CE", "#FFFFFF", "#7CCBB3"])
 
@@ -59,6 +62,9 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
     "axes.prop_cycle": mpl.cycler(color=[c for c, _ in _OTHERS])
     + mpl.cycler(linestyle=[s for _, s in _OTHERS]),
     "grid.color": "#E6E6E6",
@@ -78,11 +84,13 @@ def use_style():
 class Figure(_Figure):
     """A matplotlib figure that shows itself in a notebook and carries its description, `.alt`.
 
-    The picture in the notebook is a PNG with a palette where that loses nothing, so that pages
-    stay small; `.alt` goes with it as metadata.
+    The picture in the notebook is a PNG with `.alt` as metadata.  Images are shown with their
+    exact colours; charts with at most `.colors` of them, which keeps pages small.
     """
 
     alt = ""
+    # At most so many colours in the PNG; None keeps all of them.  Charts need few, photographs all.
+    colors = None
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         data = base64.b64encode(png_bytes(self)).decode("ascii")
@@ -123,25 +131,37 @@ class Animation:
 
 
 def png_bytes(figure):
-    """The figure as a PNG file.  With at most 256 different colours it is stored with a palette."""
+    """The figure as a PNG file, with a palette where its colours are few (`Figure.colors`)."""
     picture = _render(figure)
-    colors = picture.getcolors(256)
+    limit = getattr(figure, "colors", None)
+    found = picture.getcolors(256)
+    if found is not None:
+        picture = _with_palette(picture, np.array([c for _, c in sorted(found)], dtype=np.uint8))
+    elif limit is not None:
+        picture = _reduce(picture, limit)
     buffer = io.BytesIO()
-    if colors is not None:
-        picture = _with_palette(picture, np.array([c for _, c in sorted(colors)], dtype=np.uint8))
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
+def _reduce(picture, colors):
+    """An RGB picture in so many colours, without dithering, which would cost more than it saves."""
+    reduced = picture.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # Averaging makes the background slightly grey; keep the white of the page white.
+    palette = np.array(reduced.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    lightest = palette.astype(int).sum(axis=1).argmax()
+    if palette[lightest].min() > 245:
+        palette[lightest] = 255
+        reduced.putpalette(palette.tobytes())
+    return reduced
+
+
 def _render(figure):
     """A figure as an opaque RGB picture."""
-    buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="raw", dpi=figure.dpi)
-    # The size in pixels is truncated, as matplotlib's own renderer does.
-    width, height = (int(side) for side in figure.bbox.size)
-    pixels = np.frombuffer(buffer.getvalue(), dtype=np.uint8).reshape(height, width, 4)
-    return Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    return Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
 
 
 def _with_palette(picture, palette):
@@ -161,6 +181,7 @@ def _figure(width, height, alt, rows=1, columns=1, **options):
         figure = Figure(figsize=(width, height))
         axes = figure.subplots(rows, columns, squeeze=False, **options)
     figure.alt = alt
+    figure.colors = 128
     return figure, axes
 
 
@@ -182,9 +203,7 @@ def _pixels(images, what="images"):
     if images.ndim == 3:
         images = images[None] if images.shape[0] in (1, 3) else images[:, None]
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise InputError(
-            f"{what} must have shape [N, C, H, W] with 1 or 3 channels, not {shape}."
-        )
+        raise InputError(f"{what} must have shape [N, C, H, W] with 1 or 3 channels, not {shape}.")
     if images.dtype != np.uint8:
         if not np.issubdtype(images.dtype, np.floating):
             raise InputError(f"{what} must be uint8 or float in [−1, 1], not {images.dtype}.")
@@ -217,7 +236,9 @@ def _zoom(pixels, scale, interpolation):
             f"interpolation must be nearest, bilinear or bicubic, not {interpolation!r}."
         )
     zoomed = [
-        np.asarray(Image.fromarray(image.squeeze(-1) if channels == 1 else image).resize(size, method))
+        np.asarray(
+            Image.fromarray(image.squeeze(-1) if channels == 1 else image).resize(size, method)
+        )
         for image in pixels
     ]
     return np.stack(zoomed).reshape(n, size[1], size[0], channels)
@@ -261,8 +282,12 @@ def _sheet(pixels, columns, scale, interpolation, alt, left=0, top=0, line=0):
         )
         axes.imshow(
             sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet,
-            cmap="gray", vmin=0, vmax=255, interpolation="nearest",
-            extent=(0, width, height, 0), aspect="auto",
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest",
+            extent=(0, width, height, 0),
+            aspect="auto",
         )
         axes.set_axis_off()
     figure.alt = alt
@@ -302,8 +327,13 @@ def image_grid(
         if labels and n <= 20:
             alt += " Labels: " + ", ".join(labels) + "."
     figure, axes, pitch_y, pitch_x = _sheet(
-        pixels, columns, scale, interpolation, alt,
-        top=26 if title else 0, line=18 if labels else 0,
+        pixels,
+        columns,
+        scale,
+        interpolation,
+        alt,
+        top=26 if title else 0,
+        line=18 if labels else 0,
     )
     with mpl.rc_context(STYLE):
         if title:
@@ -326,7 +356,7 @@ def progression(stages, epochs=None, unit="epoch", columns=10, scale=None, title
     flat, names, count = _stages(stages, epochs, unit)
     shown = min(int(columns), flat.shape[1])
     pixels = flat[:, :shown].reshape(-1, *flat.shape[2:])
-    left = 12 + 8 * max(len(name) for name in names)
+    left = 18 + 8 * max(len(name) for name in names)
     if scale is None:
         scale = _fitting_scale(pixels, shown, limit=760 - left)
     if alt is None:
@@ -350,9 +380,7 @@ def _stages(stages, epochs, unit):
     if isinstance(stages, (list, tuple)):
         stages = torch.stack([torch.as_tensor(stage) for stage in stages])
     if len(stages.shape) != 5 or 0 in stages.shape:
-        raise InputError(
-            f"stages must have shape [S, n, C, H, W], not {list(stages.shape)}."
-        )
+        raise InputError(f"stages must have shape [S, n, C, H, W], not {list(stages.shape)}.")
     count, n = stages.shape[:2]
     pixels = _pixels(stages.reshape(count * n, *stages.shape[2:]), "stages")
     if epochs is None:
@@ -366,6 +394,180 @@ def _stages(stages, epochs, unit):
 def _number(value):
     """10 for 10, 10.0 and tensor(10); 2.5 for 2.5."""
     return f"{float(value):,.6g}"
+
+
+def animation(
+    stages, epochs=None, path=None, fps=4, unit="epoch", samples=16, columns=None, scale=3, alt=None
+):
+    """A GIF of the same samples while training goes on.
+
+    stages, epochs and unit as in `progression`; samples: show at most so many of them (noise
+    compresses badly: 16 digits at 13 stages make 200 kB); columns: images in a row (a square by
+    default); scale: screen pixels for each image pixel; path: where to write the file, if anywhere.
+
+    The first frame is the last stage, so that a reader whose pictures stand still (on paper, say)
+    sees the result; then the story runs from the beginning and rests on its end for two seconds.
+    The same stages give the same bytes.  Grey images are stored in 16 grey levels, colour images
+    in 255 colours for all frames together.
+    """
+    pixels, names, count = _stages(stages, epochs, unit)
+    pixels = pixels[:, : int(samples)]
+    n = pixels.shape[1]
+    columns = math.ceil(math.sqrt(n)) if columns is None else max(1, min(int(columns), n))
+    zoomed = [_tile(_zoom(stage, int(scale), "nearest"), columns, 2) for stage in pixels]
+    frames = [
+        _captioned(sheet, name, (i + 1) / count)
+        for i, (sheet, name) in enumerate(zip(zoomed, names, strict=True))
+    ]
+    if alt is None:
+        alt = f"Animation of {n} samples of the same noise, from {names[0]} to {names[-1]}."
+    if pixels.shape[-1] == 1:
+        # 16 grey levels, and the colour of the bar.
+        greys = np.rint(np.arange(16) * 17).astype(np.uint8)
+        palette = np.vstack([greys[:, None].repeat(3, axis=1), _rgb(G_COLOR)])
+        frames = [_nearest_grey(frame, palette) for frame in frames]
+    else:
+        frames = _shared_palette(frames, 255)
+    return _gif(frames, fps, alt, path)
+
+
+def _rgb(color):
+    return np.array([round(255 * c) for c in mpl.colors.to_rgb(color)], dtype=np.uint8)
+
+
+def _captioned(sheet, text, progress):
+    """RGB picture of a sheet of images under a caption and a bar that shows how far we are."""
+    height, width = sheet.shape[:2]
+    bar, head = 3, 24
+    frame = Image.new("RGB", (max(width, 96), height + head + bar), "white")
+    grey = sheet.shape[-1] == 1
+    frame.paste(Image.fromarray(sheet.squeeze(-1) if grey else sheet), (0, head + bar))
+    draw = ImageDraw.Draw(frame)
+    # Matplotlib's own font, so that the caption looks the same everywhere.
+    font = ImageFont.truetype(str(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 14)
+    draw.text((4, 3), text, fill=INK, font=font)
+    draw.rectangle((0, head, frame.width * progress - 1, head + bar - 2), fill=G_COLOR)
+    return frame
+
+
+def _nearest_grey(frame, palette):
+    """A frame of greys and of palette's last colour, as one byte a pixel."""
+    pixels = np.asarray(frame)
+    index = np.rint(pixels[..., 0] * ((len(palette) - 2) / 255)).astype(np.uint8)
+    index[(pixels == palette[-1]).all(-1)] = len(palette) - 1
+    indexed = Image.fromarray(index, mode="P")
+    indexed.putpalette(palette.tobytes())
+    return indexed
+
+
+def _shared_palette(frames, colors):
+    """RGB frames in one palette for all of them, so that no colour flickers."""
+    tall = Image.new("RGB", (frames[0].width, sum(f.height for f in frames)))
+    for i, frame in enumerate(frames):
+        tall.paste(frame, (0, i * frame.height))
+    palette = _reduce(tall, colors)
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+
+
+def _gif(frames, fps, alt, path):
+    if not 0 < fps <= 50:
+        raise InputError(f"fps must be above 0 and at most 50 frames a second, not {fps}.")
+    step = max(20, round(100 / fps) * 10)  # GIF counts in hundredths of a second
+    frames = [frames[-1], *frames]
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        loop=0,
+        optimize=False,
+        duration=[step] * (len(frames) - 1) + [2000],
+    )
+    result = Animation(buffer.getvalue(), alt)
+    if path is not None:
+        result.save(path)
+    return result
+
+
+def share_outside(values, low=-1.0, high=1.0):
+    """Share of the values below low or above high, a float in [0, 1].
+
+    With the range of tanh, the share of pixels that no generator ending in tanh can produce.
+    """
+    values = torch.as_tensor(values)
+    return ((values < low) | (values > high)).double().mean().item()
+
+
+def pixel_histogram(values, bins=64, reach=(-1.0, 1.0), title=None, alt=None):
+    """How often each pixel value occurs, as a share of all pixels, on a logarithmic axis.
+
+    values: pixels of any shape and range, or ``{"name": pixels}`` for one panel each on the same
+    axis; uint8 or float.  reach: the range a generator's last layer can produce (tanh: −1 to 1);
+    what lies outside is shaded and its share written there.  None, or uint8 pixels, shade nothing.
+    """
+    panels = values if isinstance(values, dict) else {"": values}
+    arrays = {
+        name: np.asarray(torch.as_tensor(v).detach().cpu()).ravel() for name, v in panels.items()
+    }
+    if not arrays or any(a.size == 0 for a in arrays.values()):
+        raise InputError("pixel_histogram needs at least one pixel for each name.")
+    whole = all(a.dtype == np.uint8 for a in arrays.values())
+    if not whole and not all(np.isfinite(a).all() for a in arrays.values()):
+        raise InputError("pixel values must be finite; some are not numbers or infinite.")
+    low = 0.0 if whole else min(float(a.min()) for a in arrays.values())
+    high = 255.0 if whole else max(float(a.max()) for a in arrays.values())
+    if reach is not None and not whole:
+        low, high = min(low, reach[0]), max(high, reach[1])
+    margin = (high - low) / bins / 2 or 0.5
+    edges = np.linspace(low - margin, high + margin, bins + 1)
+    figure, axes = _figure(
+        7.4, 0.7 + 1.9 * len(arrays), alt or "", rows=len(arrays), sharex=True, sharey=True
+    )
+    said = []
+    with mpl.rc_context(STYLE):
+        for row, (name, array) in zip(axes[:, 0], arrays.items(), strict=True):
+            counts, _ = np.histogram(array, edges)
+            row.bar(edges[:-1], counts / array.size, np.diff(edges), align="edge", color=D_COLOR)
+            row.set_yscale("log")
+            row.set_ylabel("share of pixels")
+            row.set_title(name or title or "")
+            row.grid(axis="x", visible=False)
+            text = f"{name or 'pixels'} from {array.min():.3g} to {array.max():.3g}"
+            if reach is not None and not whole:
+                outside = share_outside(array, *reach)
+                span = f"[{reach[0]:g}, {reach[1]:g}]".replace("-", "−")
+                for start, stop in ((edges[0], reach[0]), (reach[1], edges[-1])):
+                    if stop - start > 2 * margin:
+                        row.axvspan(
+                            start,
+                            stop,
+                            facecolor=G_COLOR,
+                            alpha=0.15,
+                            hatch="//",
+                            edgecolor=G_COLOR,
+                            linewidth=0,
+                            zorder=0,
+                        )
+                row.text(
+                    0.99,
+                    0.93,
+                    f"outside {span}: {outside:.1%}",
+                    transform=row.transAxes,
+                    ha="right",
+                    va="top",
+                    color=_darker(G_COLOR),
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+                )
+                text += f", {outside:.1%} of them outside {span}"
+            row.set_xlim(edges[0], edges[-1])
+            said.append(text)
+        axes[-1, 0].set_xlabel("pixel value (0–255)" if whole else "pixel value after scaling")
+        if len(arrays) > 1 and title:
+            figure.suptitle(title)
+    if alt is None:
+        figure.alt = "Histogram of pixel values: " + "; ".join(said) + "."
+    return figure
 
 
 # ---------------------------------------------------------------------------------------------
@@ -445,7 +647,9 @@ def _panels(keys):
         raise InputError("name at least one column of the history to draw.")
     panels = {}
     for key in keys:
-        panels.setdefault(_KNOWN[key][3] if key in _KNOWN else key.replace("_", " "), []).append(key)
+        panels.setdefault(_KNOWN[key][3] if key in _KNOWN else key.replace("_", " "), []).append(
+            key
+        )
     return panels
 
 
@@ -497,8 +701,12 @@ def _label_ends(axes, ends, limits=None):
     overhang = max(0.0, places[-1] - 1.0)
     for place, (_, name, color) in zip(places, ends, strict=True):
         axes.annotate(
-            name, (1.015, place - overhang), xycoords="axes fraction", va="center",
-            color=_darker(color), annotation_clip=False,
+            name,
+            (1.015, place - overhang),
+            xycoords="axes fraction",
+            va="center",
+            color=_darker(color),
+            annotation_clip=False,
         )
 
 
@@ -525,8 +733,8 @@ def _references(references, panels):
 def _draw_references(axes, lines):
     ends = []
     for label, value in lines.items():
-        axes.axhline(value, color="#767676", linestyle=(0, (1, 1.5)), linewidth=1.2)
-        ends.append((value, label, "#767676"))
+        axes.axhline(value, **_REFERENCE)
+        ends.append((value, label, _REFERENCE["color"]))
     return ends
 
 
@@ -536,8 +744,15 @@ def _summary(history, key, name):
 
 
 def curves(
-    history, keys=("d_loss", "g_loss"), x="images", per="interval", band=True, references=None,
-    limits=None, title=None, alt=None,
+    history,
+    keys=("d_loss", "g_loss"),
+    x="images",
+    per="interval",
+    band=True,
+    references=None,
+    limits=None,
+    title=None,
+    alt=None,
 ):
     """What was written down during a run, drawn over the run.
 
@@ -559,9 +774,7 @@ def curves(
         history = per_epoch(history, [key for group in panels.values() for key in group])
     x_label, divisor = _x_axis([history], x)
     placed = _references(references, panels)
-    figure, axes = _figure(
-        7.4, 0.6 + 2.6 * len(panels), alt or "", rows=len(panels), sharex=True
-    )
+    figure, axes = _figure(7.4, 0.6 + 2.6 * len(panels), alt or "", rows=len(panels), sharex=True)
     with mpl.rc_context(STYLE):
         said = []
         for i, (row, (unit, group)) in enumerate(zip(axes[:, 0], panels.items(), strict=True)):
@@ -572,10 +785,10 @@ def curves(
                 said.append(_summary(history, key, look[0]))
             row.set_ylabel(unit)
             row.margins(x=0)
-            row.set_label(unit)
             window = limits if i == 0 and limits is not None else _window(unit, row)
             _label_ends(row, ends, window)
         axes[-1, 0].set_xlabel(x_label)
+        figure.align_ylabels()
         if title:
             axes[0, 0].set_title(title)
     if alt is None:
@@ -592,7 +805,12 @@ def _window(unit, axes):
 
 
 def compare_runs(
-    runs, keys=("d_loss", "g_loss"), x="images", per="interval", references=None, limits=None,
+    runs,
+    keys=("d_loss", "g_loss"),
+    x="images",
+    per="interval",
+    references=None,
+    limits=None,
     alt=None,
 ):
     """Several runs side by side, one column each, on the same axes; every seed is a thin line.
@@ -612,8 +830,13 @@ def compare_runs(
     x_label, divisor = _x_axis([h for hs in seeds.values() for h in hs], x)
     placed = _references(references, panels)
     figure, axes = _figure(
-        1.9 + 2.6 * len(seeds), 0.7 + 2.3 * len(panels), alt or "",
-        rows=len(panels), columns=len(seeds), sharex="col", sharey="row",
+        1.9 + 2.6 * len(seeds),
+        0.7 + 2.3 * len(panels),
+        alt or "",
+        rows=len(panels),
+        columns=len(seeds),
+        sharex="col",
+        sharey="row",
     )
     said = []
     with mpl.rc_context(STYLE):
@@ -639,6 +862,245 @@ def compare_runs(
             cell.set_title(name + many)
         for cell in axes[-1]:
             cell.set_xlabel(x_label)
+        figure.align_ylabels()
     if alt is None:
         figure.alt = f"{len(seeds)} runs side by side over {x_label}. " + "; ".join(said) + "."
     return figure
+
+
+# ---------------------------------------------------------------------------------------------
+# Functions and points
+
+
+def lines(
+    x,
+    series,
+    xlabel,
+    ylabel,
+    references=None,
+    marks=(),
+    limits=None,
+    title=None,
+    alt=None,
+    figsize=(7.4, 3.4),
+):
+    """Functions of one variable.
+
+    x: ``[n]``; series: ``{"name": y}`` with y ``[n]``, or ``{"name": (y, color, line style)}``.
+    references: horizontal lines, ``{"name": value}``; marks: points to emphasise,
+    ``(x, y, color)``; limits: ``(low, high)`` of the y axis.
+    """
+    x = np.asarray(torch.as_tensor(x).detach().cpu(), dtype=np.float64)
+    figure, axes = _figure(*figsize, alt or "")
+    axes = axes[0, 0]
+    with mpl.rc_context(STYLE):
+        for i, (name, entry) in enumerate(series.items()):
+            y, *look = entry if isinstance(entry, tuple) else (entry, *_OTHERS[i % len(_OTHERS)])
+            y = np.asarray(torch.as_tensor(y).detach().cpu(), dtype=np.float64)
+            if y.shape != x.shape or x.ndim != 1:
+                raise InputError(
+                    f"{name!r} has shape {list(y.shape)}, x has {list(x.shape)}; both must be [n]."
+                )
+            axes.plot(x, y, color=look[0], linestyle=look[1], label=name)
+        for name, value in (references or {}).items():
+            axes.axhline(value, **_REFERENCE, label=name)
+        for mark_x, mark_y, color in marks:
+            axes.plot(
+                [mark_x], [mark_y], "o", color=color, markeredgecolor=INK, markersize=8, zorder=5
+            )
+        axes.margins(x=0)
+        if limits is not None:
+            axes.set_ylim(limits)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        if title:
+            axes.set_title(title)
+        # Beside the axes: there it can hide nothing, whatever the lines do.
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=2.2)
+    if alt is None:
+        figure.alt = f"{ylabel} against {xlabel}: " + ", ".join(series) + "."
+    return figure
+
+
+def discriminator_field(discriminator, limits=3.0, resolution=80):
+    """D's verdict everywhere in a square: probabilities ``[resolution, resolution]``.
+
+    discriminator: takes points ``[n, 2]`` and returns logits ``[n]`` or ``[n, 1]``.  Row i,
+    column j is the point (x_j, y_i), both running from −limits to limits.  A module is put in
+    evaluation mode for the question and back afterwards.
+    """
+    line = torch.linspace(-limits, limits, resolution)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack([x, y], dim=-1).reshape(-1, 2)
+    module = isinstance(discriminator, torch.nn.Module)
+    was_training = module and discriminator.training
+    if module:
+        discriminator.eval()
+        parameter = next(discriminator.parameters(), None)
+        points = points if parameter is None else points.to(parameter)
+    try:
+        with torch.no_grad():
+            logits = discriminator(points)
+    finally:
+        if was_training:
+            discriminator.train()
+    return torch.sigmoid(logits.float()).reshape(resolution, resolution).cpu()
+
+
+def _plane(samples, what):
+    samples = torch.as_tensor(samples).detach().cpu().float()
+    if samples.ndim != 2 or samples.shape[1] != 2:
+        raise InputError(f"{what} must have shape [n, 2], not {list(samples.shape)}.")
+    return samples.numpy()
+
+
+def scatter2d(samples, reference=None, field=None, limits=3.0, title=None, size=4.4, alt=None):
+    """Points in the plane: fakes as purple crosses over real points as green circles.
+
+    samples: ``[n, 2]`` of a generator, or None; reference: real points ``[m, 2]``, or None.
+    field: D's probabilities from `discriminator_field` with the same limits, drawn behind.
+    limits: the picture shows the square from −limits to limits, whatever the points do; how many
+    fakes lie outside is written in it.  size: of the square, in inches.
+    """
+    figure, _ = _scatter(samples, reference, field, limits, title, size, alt)
+    return figure
+
+
+def _scatter(samples, reference, field, limits, title, size, alt=None):
+    """The figure of `scatter2d`, and a function that redraws it for other fakes and another D."""
+    figure, axes = _figure(size + (0.9 if field is not None else 0), size, alt or "")
+    axes = axes[0, 0]
+    fakes = picture = None
+    with mpl.rc_context(STYLE):
+        if field is not None:
+            picture = axes.imshow(
+                _probabilities(field),
+                origin="lower",
+                cmap=_VERDICT,
+                vmin=0,
+                vmax=1,
+                extent=(-limits, limits, -limits, limits),
+                interpolation="bilinear",
+                zorder=0,
+            )
+            bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[0, 0.5, 1])
+            bar.set_label("D's output, as a probability")
+        if reference is not None:
+            axes.plot(
+                *_plane(reference, "reference").T,
+                "o",
+                markersize=4.5,
+                markerfacecolor="none",
+                linestyle="none",
+                markeredgecolor=REAL_COLOR,
+                markeredgewidth=0.9,
+                label="real",
+            )
+        if samples is not None:
+            (fakes,) = axes.plot(
+                [],
+                [],
+                "x",
+                markersize=4,
+                color=_darker(FAKE_COLOR),
+                markeredgewidth=1.1,
+                linestyle="none",
+                label="fake",
+            )
+        note = axes.text(
+            0.98,
+            0.02,
+            "",
+            transform=axes.transAxes,
+            ha="right",
+            color=_darker(FAKE_COLOR),
+            fontsize=10,
+        )
+        axes.set(xlim=(-limits, limits), ylim=(-limits, limits), aspect="equal")
+        axes.set_xlabel("$x_1$")
+        axes.set_ylabel("$x_2$")
+        axes.grid(field is None)
+        if samples is not None or reference is not None:
+            axes.legend(
+                loc="upper right",
+                frameon=True,
+                framealpha=0.9,
+                edgecolor="none",
+                fontsize=10,
+                handletextpad=0.2,
+                borderpad=0.2,
+            )
+
+    def redraw(samples, field, title):
+        said = [] if reference is None else [f"{len(reference)} real points"]
+        if fakes is not None:
+            points = _plane(samples, "samples")
+            fakes.set_data(*points.T)
+            # "Not inside" also counts points that are not numbers.
+            outside = int((~(np.abs(points) <= limits).all(axis=1)).sum())
+            note.set_text(f"{outside} fakes outside" if outside else "")
+            said.append(f"{len(points)} fakes, {outside} of them outside the picture")
+        if picture is not None:
+            picture.set_data(_probabilities(field))
+            said.append("behind them D's output, green where it says real")
+        if title:
+            with mpl.rc_context(STYLE):
+                axes.set_title(title)
+        if alt is None:
+            figure.alt = f"{title or 'Points in the plane'}: " + "; ".join(said) + "."
+
+    redraw(samples, field, title)
+    return figure, redraw
+
+
+def _probabilities(field):
+    field = torch.as_tensor(field).detach().cpu().float()
+    if field.ndim != 2 or not bool(((field >= 0) & (field <= 1)).all()):
+        raise InputError(
+            "field must be a table of probabilities, as discriminator_field returns it."
+        )
+    return field.numpy()
+
+
+# The short name, for `plots.scatter(...)`.
+scatter = scatter2d
+
+
+def scatter_animation(
+    frames,
+    reference=None,
+    iterations=None,
+    fields=None,
+    path=None,
+    fps=6,
+    limits=3.0,
+    size=3.6,
+    alt=None,
+):
+    """A GIF of a generator's points while it learns.
+
+    frames: S tensors ``[n, 2]`` (or ``[S, n, 2]``); iterations: S numbers or texts for the title;
+    fields: S results of `discriminator_field`, or None; the rest as in `scatter2d` and
+    `animation`, whose order of frames it shares.
+    """
+    frames = list(frames)
+    if not frames:
+        raise InputError("scatter_animation needs at least one frame.")
+    iterations = list(range(len(frames)) if iterations is None else iterations)
+    fields = [None] * len(frames) if fields is None else list(fields)
+    if not len(frames) == len(iterations) == len(fields):
+        raise InputError(
+            f"{len(frames)} frames need as many iterations and fields, not {len(iterations)} "
+            f"and {len(fields)}."
+        )
+    names = [i if isinstance(i, str) else f"iteration {_number(i)}" for i in iterations]
+    figure, redraw = _scatter(frames[0], reference, fields[0], limits, names[0], size)
+    pictures = []
+    for frame, field, name in zip(frames, fields, names, strict=True):
+        redraw(frame, field, name)
+        pictures.append(_render(figure))
+        # The layout of the first frame holds for all: nothing jumps, and drawing is quicker.
+        figure.set_layout_engine("none")
+    if alt is None:
+        alt = f"Animation of {len(frames[0])} fakes in the plane, from {names[0]} to {names[-1]}."
+    return _gif(_shared_palette(pictures, 48), fps, alt, path)

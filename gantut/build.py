@@ -1,0 +1,166 @@
+"""From a recipe to the objects that play: data, networks, game, trainer."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from gantut import data, losses, steps
+from gantut.callbacks import CSVLog, Progress, SampleGrid, TensorBoard
+from gantut.classify import Classification, play
+from gantut.models import classifier, mlp
+from gantut.recipes import ClassifierRecipe, GANRecipe, fingerprint
+from gantut.recipes.schema import Adam, BaseRecipe
+from gantut.trainer import Trainer
+
+NETWORKS = {"mlp": (mlp.Generator, mlp.Discriminator)}
+CLASSIFIERS = {"digit-cnn": classifier.DigitClassifier}
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """``"auto"``: a GPU where there is one, else the CPU; otherwise the device of that name."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def seeds_of(seed: int) -> dict[str, int]:
+    """Unrelated seeds for the parts of a run, so that no two of them see the same numbers."""
+    parts = ("torch", "data", "z", "targets")
+    return dict(zip(parts, np.random.SeedSequence(seed).generate_state(len(parts)).tolist()))
+
+
+def image_set(recipe: BaseRecipe) -> data.ImageSet:
+    """The images that a recipe trains on, on the CPU."""
+    d = recipe.data
+    return data.load(d.source, d.split, d.limit, d.image_size)
+
+
+def generator(recipe: GANRecipe, image_shape: tuple[int, int, int]) -> nn.Module:
+    """An untrained generator, from torch's default randomness."""
+    return _network(NETWORKS[recipe.generator.family][0], recipe.generator, image_shape)
+
+
+def discriminator(recipe: GANRecipe, image_shape: tuple[int, int, int]) -> nn.Module:
+    """An untrained discriminator, from torch's default randomness."""
+    return _network(NETWORKS[recipe.discriminator.family][1], recipe.discriminator, image_shape)
+
+
+def _network(kind: type, section, image_shape) -> nn.Module:
+    return kind(image_shape=image_shape, **section.model_dump(exclude={"family"}))
+
+
+def optimizer(section: Adam, network: nn.Module) -> torch.optim.Optimizer:
+    """Adam, or AdamW where there is weight decay; one fused kernel instead of one a tensor."""
+    kind = torch.optim.AdamW if section.weight_decay else torch.optim.Adam
+    decay = {"weight_decay": section.weight_decay} if section.weight_decay else {}
+    betas = (section.beta1, section.beta2)
+    parameters = network.parameters()
+    return kind(parameters, lr=section.lr, betas=betas, eps=section.eps, fused=True, **decay)
+
+
+def schedule(section: Adam, optim: torch.optim.Optimizer, per_epoch: int, epochs: int):
+    """The learning-rate scheduler of an optimiser, to be stepped every iteration; or None."""
+    plan = section.schedule
+    if plan is None:
+        return None
+    total = per_epoch * epochs
+    factors = {
+        "step": lambda i: plan.factor ** (i // (per_epoch * plan.every)),
+        "linear": lambda i: max(0.0, 1 - i / total),
+        "cosine": lambda i: 0.5 * (1 + math.cos(math.pi * min(1.0, i / total))),
+    }
+    return LambdaLR(optim, factors[plan.kind])
+
+
+def trainer(
+    recipe: BaseRecipe,
+    run_dir: str | Path | None = None,
+    device: str = "auto",
+    images: data.ImageSet | None = None,
+    progress: bool = False,
+) -> Trainer:
+    """Everything of a recipe put together, ready to ``fit``.
+
+    Args:
+        recipe: from :func:`gantut.recipes.load`.
+        run_dir: where checkpoints, history and samples go; nothing is written if None.
+        device: ``"auto"`` or the name of a torch device.
+        images: instead of loading what the recipe names.
+        progress: show a progress bar.
+    """
+    images = (images or image_set(recipe)).to(device_of(device))
+    d, t, seeds = recipe.data, recipe.train, seeds_of(recipe.seed)
+    batches = data.Batches(images, t.batch_size, d.shuffle, seeds["data"], d.mean, d.std)
+    is_gan = isinstance(recipe, GANRecipe)
+    game = (_game if is_gan else _classification)(recipe, images, seeds)
+    per_epoch = math.ceil(batches.batches_per_epoch / getattr(game, "n_dis", 1))
+    sections = (
+        {"generator": recipe.g_optimizer, "discriminator": recipe.d_optimizer}
+        if is_gan
+        else {"classifier": recipe.optimizer}
+    )
+    plans = [schedule(s, game.optimizers[k], per_epoch, t.epochs) for k, s in sections.items()]
+    callbacks = []
+    if run_dir is not None:
+        callbacks = [CSVLog()]
+        if is_gan:
+            callbacks += [SampleGrid(recipe.log.samples)]
+        if recipe.log.tensorboard:
+            callbacks += [TensorBoard()]
+    if progress:
+        callbacks += [Progress()]
+    return Trainer(
+        game,
+        batches,
+        step=steps.STEPS[recipe.step.order] if is_gan else play,
+        seed=seeds["torch"],
+        ema_half_life=t.ema_half_life,
+        schedules=[p for p in plans if p is not None],
+        callbacks=callbacks,
+        run_dir=run_dir,
+        fingerprint=fingerprint(recipe),
+        checkpoint_seconds=recipe.log.checkpoint_seconds,
+        threads=t.threads,
+    )
+
+
+def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> steps.Game:
+    device = images.device
+    with torch.random.fork_rng():
+        torch.manual_seed(seeds["torch"])
+        g = generator(recipe, images.image_shape).to(device)
+        d = discriminator(recipe, images.image_shape).to(device)
+    section = recipe.loss.model_dump(exclude={"name"})
+    targets = torch.Generator(device).manual_seed(seeds["targets"])
+    return steps.Game(
+        g,
+        d,
+        optimizer(recipe.g_optimizer, g),
+        optimizer(recipe.d_optimizer, d),
+        losses.LOSSES[recipe.loss.name](**section, rng=targets),
+        z_rng=torch.Generator(device).manual_seed(seeds["z"]),
+        reuse_fakes=recipe.step.reuse_fakes,
+        stack=recipe.step.stack,
+        n_dis=recipe.step.n_dis,
+        autocast=_autocast(recipe, device),
+    )
+
+
+def _classification(recipe: ClassifierRecipe, images: data.ImageSet, seeds: dict[str, int]):
+    device = images.device
+    with torch.random.fork_rng():
+        torch.manual_seed(seeds["torch"])
+        section = recipe.classifier.model_dump(exclude={"family"})
+        net = CLASSIFIERS[recipe.classifier.family](**section).to(device)
+    return Classification(
+        net, optimizer(recipe.optimizer, net), recipe.shift, recipe.rotate, _autocast(recipe, device)
+    )
+
+
+def _autocast(recipe: BaseRecipe, device: torch.device):
+    on = recipe.train.precision == "bf16"
+    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=on)

@@ -1,0 +1,61 @@
+"""Sheets of images as PNG files, one image beside the other, readable back without loss."""
+
+import math
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gantut.data import to_uint8
+from gantut.errors import DataError, InputError
+
+
+def tile(images: Tensor, columns: int) -> Tensor:
+    """``[N, C, H, W]`` to one image ``[C, rows * H, columns * W]``, row by row, without gaps.
+
+    A last row that is not full ends in zeros.
+    """
+    n, c, h, w = images.shape
+    rows = math.ceil(n / columns)
+    sheet = images.new_zeros(rows * columns, c, h, w)
+    sheet[:n] = images
+    return sheet.view(rows, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, rows * h, columns * w)
+
+
+def untile(sheet: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
+    """The inverse of :func:`tile`, for a sheet whose last row is full."""
+    c, h, w = image_shape
+    if sheet.shape[0] != c or sheet.shape[1] % h or sheet.shape[2] % w:
+        raise InputError(f"A sheet of shape {tuple(sheet.shape)} does not hold {c}x{h}x{w} images.")
+    rows, columns = sheet.shape[1] // h, sheet.shape[2] // w
+    return sheet.view(c, rows, h, columns, w).permute(1, 3, 0, 2, 4).reshape(-1, c, h, w)
+
+
+def save(images: Tensor, path: str | Path, columns: int = 8) -> Path:
+    """Write images as one PNG sheet.
+
+    Args:
+        images: uint8, or float in [-1, 1], ``[N, C, H, W]`` with one or three channels.
+        path: of the PNG file; its folder is made.
+        columns: images in a row.
+    """
+    path = Path(path)
+    images = images if images.dtype == torch.uint8 else to_uint8(images)
+    sheet = tile(images.cpu(), columns)
+    array = (sheet[0] if sheet.shape[0] == 1 else sheet.permute(1, 2, 0)).contiguous().numpy()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path, optimize=True)
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+    return path
+
+
+def load(path: str | Path, image_shape: tuple[int, int, int]) -> Tensor:
+    """Read a sheet that :func:`save` wrote: uint8 ``[N, C, H, W]``."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        data = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    sheet = data.view(height, width, -1).permute(2, 0, 1)
+    return untile(sheet, tuple(image_shape))

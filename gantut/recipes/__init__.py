@@ -1,0 +1,190 @@
+"""Which exact run?  One YAML file for each, checked against :mod:`gantut.recipes.schema`.
+
+A bare name is what the course recommends; ``-published`` is a published system as it really ran;
+``-live`` is small enough to train while you read.  A file may start from another one with
+``base: NAME`` and list only what differs.
+
+    recipe = load("mlp-mnist", ["train.epochs=5", "g_optimizer.lr=1e-3"])
+    print(recipe.to_yaml())
+"""
+
+import difflib
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gantut.errors import RecipeError
+from gantut.recipes.schema import BaseRecipe, ClassifierRecipe, GANRecipe
+
+__all__ = ["ClassifierRecipe", "GANRecipe", "differences", "fingerprint", "load", "names", "to_yaml"]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads ``2e-4`` as text, since it lacks a dot; people mean a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$|^[-+]?\d[\d_]*\.[\d_]*$|^[-+]?\.\d+$"),
+    list("-+0123456789."),
+)
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with the library, in alphabetical order."""
+    folder = resources.files("gantut.recipes")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BaseRecipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name: one of :func:`names`, or the path of a YAML file of your own.
+        overrides: ``key=value`` with a dotted key and a YAML value, such as
+            ``g_optimizer.lr=1e-3`` or ``generator.hidden=[64,128]``; later ones win.
+
+    Returns:
+        A :class:`GANRecipe` or a :class:`ClassifierRecipe`, immutable.
+
+    Raises:
+        RecipeError: an unknown recipe or key, a missing key, a wrong type or an impossible value.
+            The message names the key, the file and what is allowed.
+    """
+    values, source = _read(name, seen=())
+    for override in overrides:
+        _override(values, override)
+    kind = values.get("kind", "gan")
+    models = {"gan": GANRecipe, "classifier": ClassifierRecipe}
+    if kind not in models:
+        raise RecipeError(f"{source}: kind must be one of {', '.join(models)}, not {kind!r}.")
+    try:
+        return models[kind].model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_sentence(error, models[kind], source)) from None
+
+
+def to_yaml(recipe: BaseRecipe) -> str:
+    """The whole recipe as YAML, defaults written out."""
+    return yaml.safe_dump(recipe.model_dump(), sort_keys=False, default_flow_style=None, width=100)
+
+
+def differences(a: BaseRecipe, b: BaseRecipe) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys in which two recipes differ, with both values; name and text left aside."""
+    left, right = _flat(a.model_dump()), _flat(b.model_dump())
+    keys = [k for k in {**left, **right} if k not in ("name", "about")]
+    return {k: (left.get(k), right.get(k)) for k in keys if left.get(k) != right.get(k)}
+
+
+def fingerprint(recipe: BaseRecipe) -> str:
+    """What a checkpoint must agree in to be resumed: all that changes the numbers of a run.
+
+    Names, logging and publishing do not; nor does the number of epochs, unless a learning rate
+    falls to its end.  Defaults are left out, so that a key added later does not disown old runs.
+    """
+    values = recipe.model_dump(exclude_defaults=True)
+    for key in ("name", "about", "log", "reproduce"):
+        values.pop(key, None)
+    plans = [s.get("schedule") for s in values.values() if isinstance(s, dict)]
+    if all(plan is None or plan["kind"] == "step" for plan in plans):
+        values.get("train", {}).pop("epochs", None)
+    return yaml.safe_dump(values, sort_keys=True)
+
+
+def _flat(values: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
+    """The raw values of a recipe, its bases merged in, and where they come from."""
+    is_path = str(name).endswith((".yaml", ".yml"))
+    file = Path(name).expanduser() if is_path else resources.files("gantut.recipes") / f"{name}.yaml"
+    source = str(name) if is_path else f"recipe {name}"
+    if not file.is_file():
+        if is_path:
+            raise RecipeError(f"There is no recipe file {name}.")
+        near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4) or names()
+        raise RecipeError(
+            f"There is no recipe {str(name)!r}; did you mean {' or '.join(near)}? "
+            "'gantut recipes' lists them all."
+        )
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = "" if line is None else f", line {line + 1}"
+        raise RecipeError(f"{source} is not valid YAML{where}.") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source} must be a mapping of keys to values.")
+    base = values.pop("base", None)
+    if base is not None:
+        if base in seen:
+            raise RecipeError(f"{source}: base {base!r} leads back to itself.")
+        inherited, _ = _read(base, (*seen, str(name)))
+        values = _merge(inherited, values)
+    return values, source
+
+
+def _merge(base: dict, changes: dict) -> dict:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _override(values: dict, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"An override is written key=value, such as train.epochs=5, not {override!r}.")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise RecipeError(f"The value in {override!r} is not valid YAML.") from None
+    *sections, last = key.split(".")
+    for section in sections:
+        if values.get(section) is None:
+            values[section] = {}
+        elif not isinstance(values[section], dict):
+            raise RecipeError(f"{key}: {section} has no keys of its own.")
+        values[section] = dict(values[section])
+        values = values[section]
+    values[last] = value
+
+
+def _fields(model: type, path: tuple) -> list[str]:
+    """The keys that are allowed in the section that ``path`` leads to."""
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        model = next(o for o in options if hasattr(o, "model_fields"))
+    return list(model.model_fields)
+
+
+def _sentence(error: ValidationError, model: type, source: str) -> str:
+    """The first problem of a validation, as one sentence."""
+    problem = error.errors()[0]
+    path = tuple(p for p in problem["loc"] if isinstance(p, str))
+    key = ".".join(str(p) for p in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        allowed = _fields(model, path[:-1])
+        near = difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"did you mean {'.'.join([*path[:-1], *near])}?" if near else "no such key;"
+        return f"{source}: unknown key {key}: {hint} Allowed here: {', '.join(allowed)}."
+    if problem["type"] == "missing":
+        return f"{source}: the key {key} is missing."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message[0].lower() + message[1:]
+    given = problem["input"]
+    value = "" if isinstance(given, dict) else f", not {given!r}"
+    return f"{source}: {key}: {message}{value}." if key else f"{source}: {message}."

@@ -1,0 +1,169 @@
+"""The shape of a recipe: every key, its type, its default and its limits."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys and wrong types are errors, never guesses."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """Which images, and how their bytes become numbers: (byte / 255 - mean) / std."""
+
+    name: Literal["mnist", "cifar10"] = "mnist"
+    path: str | None = Field(None, description="a folder of images of your own, instead of name")
+    image_size: Positive | None = Field(None, description="resize a folder's images to this square")
+    split: Literal["train", "test"] = "train"
+    limit: Positive | None = Field(None, description="use only the first so many images")
+    mean: float = 0.5
+    std: Annotated[float, Field(gt=0)] = 0.5
+    shuffle: bool = True
+
+    @property
+    def source(self) -> str:
+        return self.path or self.name
+
+
+class MLPGenerator(Section):
+    family: Literal["mlp"]
+    latent_dim: Positive = 100
+    hidden: list[Positive] = [32, 64, 128]
+    slope: Share = 0.2
+    dropout: Share = 0.0
+    batchnorm: bool = False
+    output: Literal["tanh", "sigmoid", "identity"] = "tanh"
+    latent: Literal["normal", "uniform"] = "normal"
+
+
+class MLPDiscriminator(Section):
+    family: Literal["mlp"]
+    hidden: list[Positive] = [128, 64, 32]
+    slope: Share = 0.2
+    dropout: Share = 0.0
+
+
+class Loss(Section):
+    """See :mod:`gantut.losses`."""
+
+    name: Literal["non-saturating", "minimax"] = "non-saturating"
+    real_label: Annotated[float, Field(gt=0, le=1)] = 1.0
+    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    reduction: Literal["sum", "mean"] = "sum"
+
+    @model_validator(mode="after")
+    def _one_kind_of_smoothing(self):
+        if self.smoothing and self.real_label != 1:
+            raise ValueError("give real_label (one-sided) or smoothing (two-sided), not both")
+        return self
+
+
+class Schedule(Section):
+    """How a learning rate changes: ``step`` multiplies it by ``factor`` every ``every`` epochs;
+    ``linear`` and ``cosine`` take it to 0 over the whole budget."""
+
+    kind: Literal["step", "linear", "cosine"]
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.8
+    every: Positive = 10
+
+
+class Adam(Section):
+    """Kingma & Ba 2015.  ``weight_decay`` is decoupled (AdamW) where it is not 0."""
+
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Schedule | None = None
+
+
+class Step(Section):
+    """See :mod:`gantut.steps`."""
+
+    order: Literal["alternating", "simultaneous"] = "alternating"
+    n_dis: Positive = 1
+    reuse_fakes: bool = False
+    stack: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if self.n_dis > 1 and (self.order == "simultaneous" or self.reuse_fakes):
+            raise ValueError("n_dis above 1 needs order: alternating and reuse_fakes: false")
+        return self
+
+
+class Train(Section):
+    """The budget and how it is spent."""
+
+    epochs: Positive = 1
+    batch_size: Positive = 64
+    precision: Literal["float32", "bf16"] = "float32"
+    ema_half_life: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="images after which an old weight counts half in the averaged generator"
+    )
+    threads: Positive | None = Field(None, description="CPU threads; torch's choice if null")
+
+
+class Log(Section):
+    """What is written down, and how often."""
+
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    samples: Positive = Field(64, description="images in each sample grid, from a fixed z")
+    tensorboard: bool = False
+
+
+class Reproduce(Section):
+    """What ``gantut reproduce`` does with the recipe."""
+
+    seeds: list[Seed] = [0]
+    samples: Positive = 10_000
+    publish_weights: bool = True
+
+
+class BaseRecipe(Section):
+    name: str
+    about: str = Field(description="one or two sentences: what this run is, and after whom")
+    seed: Seed = 0
+    data: Data = Data()
+    train: Train = Train()
+    log: Log = Log()
+    reproduce: Reproduce = Reproduce()
+
+
+class GANRecipe(BaseRecipe):
+    """A generator against a discriminator."""
+
+    kind: Literal["gan"] = "gan"
+    generator: MLPGenerator
+    discriminator: MLPDiscriminator
+    loss: Loss = Loss()
+    g_optimizer: Adam = Adam()
+    d_optimizer: Adam = Adam()
+    step: Step = Step()
+
+
+class DigitClassifier(Section):
+    family: Literal["digit-cnn"]
+    width: Positive = 32
+    dropout: Share = 0.3
+
+
+class ClassifierRecipe(BaseRecipe):
+    """A classifier trained on real images: an independent judge of generated ones."""
+
+    kind: Literal["classifier"]
+    classifier: DigitClassifier
+    optimizer: Adam = Adam()
+    shift: Annotated[int, Field(ge=0, le=4)] = Field(0, description="random shifts, pixels")
+    rotate: Annotated[float, Field(ge=0, le=45)] = Field(0.0, description="random turns, degrees")
+
+

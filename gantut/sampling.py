@@ -1,0 +1,60 @@
+"""Images out of a generator, for looking at and for measuring."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from gantut.errors import InputError
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in evaluation mode (no dropout, stored batch statistics), then as it was."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield module
+    finally:
+        for m, training in modes:
+            m.training = training
+
+
+@torch.no_grad()
+def sample(
+    generator: nn.Module,
+    n: int,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    mean: float = 0.5,
+    std: float = 0.5,
+    batch_size: int = 1000,
+) -> Tensor:
+    """``n`` images from a generator in evaluation mode: the first ``n`` of a seed, not a choice.
+
+    Args:
+        generator: a network with ``sample_z``, on any device.
+        n: how many, at least 1.
+        labels: classes, int64 ``[n]``, for a conditional generator.
+        seed: of the latent vectors.  The same seed gives the same ones, however many are asked for.
+        mean, std: the space the generator works in; its output times ``std`` plus ``mean`` is a
+            pixel in [0, 1].
+        batch_size: images in each forward pass.
+
+    Returns:
+        float32 ``[n, C, H, W]`` in [-1, 1], on the generator's device.
+    """
+    if n < 1:
+        raise InputError(f"The number of samples must be at least 1, not {n}.")
+    device = next(generator.parameters()).device
+    # Drawn on the CPU, so that a seed means the same images on every device.
+    rng = torch.Generator().manual_seed(seed)
+    z = generator.sample_z(n, generator=rng).to(device)
+    with evaluating(generator):
+        parts = []
+        for start in range(0, n, batch_size):
+            part = slice(start, start + batch_size)
+            y = None if labels is None else labels[part].to(device)
+            parts.append(generator(z[part], y).float())
+    return torch.cat(parts).mul(std).add(mean).clamp(0, 1).mul(2).sub(1)

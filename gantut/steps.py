@@ -1,0 +1,207 @@
+"""How do the players take turns?  One function per way of playing a round.
+
+A round reads real images from ``next_batch()``, updates both players once (the discriminator
+``n_dis`` times) and returns what it saw, as detached tensors on the training device:
+
+==============  ==========================================================================
+``d_loss``      the discriminator's loss, a scalar, before its last update of the round
+``g_loss``      the generator's loss, a scalar, before its update
+``real_logits`` the discriminator's logits ``[N]`` on real images, from its own turn
+``fake_logits`` the same on fakes
+==============  ==========================================================================
+
+Nothing in here reads a value back from the device: that would make a GPU wait in every round.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from gantut.errors import InputError
+
+NextBatch = Callable[[], tuple[Tensor, Tensor | None]]
+
+
+@dataclass
+class Game:
+    """The two players, their optimisers and what they play for.
+
+    Args:
+        generator: called as ``generator(z, labels)``; has ``sample_z(n, generator, device)``.
+        discriminator: called as ``discriminator(images, labels)``; returns logits ``[N]``.
+        g_optimizer, d_optimizer: each over the parameters of its own player.
+        loss: an object with the two methods of :mod:`gantut.losses`.
+        z_rng: source of randomness for z, on the training device.
+        reuse_fakes: the generator's turn uses the fakes that the discriminator has just seen,
+            instead of fresh ones; saves a forward pass.  Needs ``n_dis`` = 1.
+        stack: the discriminator sees real and fake images as one batch, in one pass.  Exact for a
+            discriminator without batch statistics, another game for one with BatchNorm.
+        n_dis: the discriminator's updates in each alternating round.
+        autocast: makes the context in which networks run forward; for mixed precision.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    g_optimizer: torch.optim.Optimizer
+    d_optimizer: torch.optim.Optimizer
+    loss: object
+    z_rng: torch.Generator | None = None
+    reuse_fakes: bool = False
+    stack: bool = False
+    n_dis: int = 1
+    autocast: Callable = field(default=nullcontext)
+
+    def __post_init__(self):
+        if self.n_dis < 1:
+            raise InputError(f"n_dis must be at least 1, not {self.n_dis}.")
+        if self.reuse_fakes and self.n_dis > 1:
+            raise InputError("Fakes can be reused only if the discriminator has one turn (n_dis=1).")
+        self.g_parameters = [p for p in self.generator.parameters() if p.requires_grad]
+        self.d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"generator": self.g_optimizer, "discriminator": self.d_optimizer}
+
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """Sources of randomness of the game's own, whose state a checkpoint keeps."""
+        sources = {"z": self.z_rng, "targets": getattr(self.loss, "rng", None)}
+        return {name: rng for name, rng in sources.items() if rng is not None}
+
+    @staticmethod
+    def scalars(rounds: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What is worth a curve, from some rounds: name to ``[K]``.
+
+        ``d_real`` and ``d_fake`` are means of D(x) and D(G(z)), probabilities in [0, 1].
+        ``acc_real`` and ``acc_fake`` are the shares of images that D puts on the right side of
+        1/2: its accuracy against hard labels, whatever targets it is trained on.
+        """
+        real = _rows([r["real_logits"] for r in rounds])
+        fake = _rows([r["fake_logits"] for r in rounds])
+        return {
+            "d_loss": torch.stack([r["d_loss"] for r in rounds]),
+            "g_loss": torch.stack([r["g_loss"] for r in rounds]),
+            "d_real": _mean(real, torch.sigmoid),
+            "d_fake": _mean(fake, torch.sigmoid),
+            "acc_real": _mean(real, lambda logits: (logits > 0).float()),
+            "acc_fake": _mean(fake, lambda logits: (logits < 0).float()),
+        }
+
+    def fakes(self, like: Tensor, labels: Tensor | None) -> Tensor:
+        """As many generated images as ``like`` has, from a fresh z."""
+        z = self.generator.sample_z(len(like), generator=self.z_rng, device=like.device)
+        with self.autocast():
+            return self.generator(z, labels)
+
+    def judge(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The discriminator's logits ``[N]`` on real and on fake images, in float32."""
+        with self.autocast():
+            if self.stack:
+                both = None if labels is None else torch.cat([labels, labels])
+                logits = self.discriminator(torch.cat([real, fake]), both).float()
+                return logits[: len(real)], logits[len(real) :]
+            return (
+                self.discriminator(real, labels).float(),
+                self.discriminator(fake, labels).float(),
+            )
+
+    def judge_fake(self, fake: Tensor, labels: Tensor | None) -> Tensor:
+        """The discriminator's logits ``[N]`` on fakes, for the generator's turn."""
+        with self.autocast():
+            return self.discriminator(fake, labels).float()
+
+    def update_discriminator(self, d_loss: Tensor) -> None:
+        """One step of the discriminator's optimiser down the gradient of ``d_loss``."""
+        self.d_optimizer.zero_grad(set_to_none=True)
+        d_loss.backward()
+        self.d_optimizer.step()
+
+    def backward_generator(self, g_loss: Tensor) -> None:
+        """Gradients of ``g_loss`` into the generator's parameters.
+
+        They flow *through* the discriminator, but its own gradients are neither wanted nor
+        computed: ``inputs`` ends the work at the generator, which saves a third of this pass.
+        """
+        self.g_optimizer.zero_grad(set_to_none=True)
+        g_loss.backward(inputs=self.g_parameters)
+
+
+def alternating(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
+    """The discriminator moves ``n_dis`` times, then the generator, against the D just updated.
+
+    Goodfellow et al. 2014, algorithm 1.
+    """
+    for _ in range(game.n_dis):
+        real, labels = next_batch()
+        if game.reuse_fakes:
+            fake = game.fakes(real, labels)
+        else:
+            # No graph is recorded: D's turn must not send gradients into G, and would waste them.
+            with torch.no_grad():
+                fake = game.fakes(real, labels)
+        real_logits, fake_logits = game.judge(real, fake.detach(), labels)
+        d_loss = game.loss.discriminator(real_logits, fake_logits)
+        game.update_discriminator(d_loss)
+
+    if not game.reuse_fakes:
+        fake = game.fakes(real, labels)
+    g_loss = game.loss.generator(game.judge_fake(fake, labels))
+    game.backward_generator(g_loss)
+    game.g_optimizer.step()
+    return _seen(d_loss, g_loss, real_logits, fake_logits)
+
+
+def simultaneous(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
+    """Both losses come from one forward pass, against the D before its update; then both move.
+
+    The gradient step of the theory's dynamical system (Mescheder et al. 2018, section 2), and what
+    a framework does that records both losses before it applies either.
+    """
+    real, labels = next_batch()
+    fake = game.fakes(real, labels)
+    real_logits, fake_logits = game.judge(real, fake, labels)
+    d_loss = game.loss.discriminator(real_logits, fake_logits)
+    g_loss = game.loss.generator(fake_logits)
+    # Each loss sends gradients to its own player only, although both share one graph.
+    game.d_optimizer.zero_grad(set_to_none=True)
+    d_loss.backward(inputs=game.d_parameters, retain_graph=True)
+    game.backward_generator(g_loss)
+    game.d_optimizer.step()
+    game.g_optimizer.step()
+    return _seen(d_loss, g_loss, real_logits, fake_logits)
+
+
+def _seen(d_loss: Tensor, g_loss: Tensor, real_logits: Tensor, fake_logits: Tensor):
+    return {
+        "d_loss": d_loss.detach(),
+        "g_loss": g_loss.detach(),
+        "real_logits": real_logits.detach(),
+        "fake_logits": fake_logits.detach(),
+    }
+
+
+def _rows(logits: list[Tensor]) -> list[Tensor]:
+    """Logits of rounds, as few stacks ``[K, N]`` as their sizes allow: the last batch of an epoch
+    may be smaller than the others."""
+    stacks: list[list[Tensor]] = []
+    for one in logits:
+        if stacks and stacks[-1][-1].shape == one.shape:
+            stacks[-1].append(one)
+        else:
+            stacks.append([one])
+    return [torch.stack(stack) for stack in stacks]
+
+
+def _mean(stacks: list[Tensor], function: Callable[[Tensor], Tensor]) -> Tensor:
+    return torch.cat([function(stack).mean(1) for stack in stacks])
+
+
+STEPS = {"alternating": alternating, "simultaneous": simultaneous}

@@ -1,0 +1,362 @@
+"""The loop: batches in, rounds played, scalars read now and then, checkpoints written aside.
+
+It knows no particular network, data set or loss.  A *game* (:class:`gantut.steps.Game`, or
+:class:`gantut.classify.Classification`) brings the networks and their optimisers, a *step* plays one
+round of it.
+"""
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantut.callbacks import Callback, History
+from gantut.data import Batches, scale
+from gantut.errors import CheckpointError, InputError, TrainingError
+from gantut.sampling import sample
+from gantut.steps import alternating
+
+READ_EVERY = 100  # iterations between two readings of the scalars from the device
+
+
+class Trainer:
+    """Trains the networks of a game.
+
+    Args:
+        game: networks, optimisers and loss; see :class:`gantut.steps.Game`.
+        batches: where real images come from, on the training device.
+        step: how a round is played, ``step(game, next_batch)``; see :mod:`gantut.steps`.
+        seed: of torch's default generators during training (dropout, for example); a call of
+            ``fit`` leaves the state that they have outside as it was.
+        ema_half_life: images seen after which an old weight of the generator counts half in the
+            average that is sampled from; None: no average.
+        schedules: learning-rate schedulers, stepped after every iteration.
+        callbacks: see :mod:`gantut.callbacks`.
+        run_dir: folder for checkpoints and whatever callbacks write.
+        fingerprint: what a checkpoint must agree in to be resumed from; a recipe's text.
+        checkpoint_seconds: least time between two checkpoints; only with ``run_dir``.
+        threads: CPU threads while training; unchanged if None.
+    """
+
+    def __init__(
+        self,
+        game,
+        batches: Batches,
+        step: Callable = alternating,
+        seed: int = 0,
+        ema_half_life: float | None = None,
+        schedules: Iterable = (),
+        callbacks: Iterable[Callback] = (),
+        run_dir: str | Path | None = None,
+        fingerprint: str = "",
+        checkpoint_seconds: float = 30.0,
+        threads: int | None = None,
+    ):
+        self.game = game
+        self.batches = batches
+        self.step = step
+        self.seed = seed
+        self.schedules = list(schedules)
+        self.callbacks = list(callbacks)
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.fingerprint = fingerprint
+        self.checkpoint_seconds = checkpoint_seconds
+        self.threads = threads
+        self.history = History()
+        self.latest: dict[str, float] = {}
+        self.iteration = 0
+        self.seconds = 0.0
+        self.target = 0
+        self.stop_requested = False
+        self.iterations_per_epoch = math.ceil(batches.batches_per_epoch / getattr(game, "n_dis", 1))
+        self.ema = None
+        self.ema_decay = 0.0
+        if ema_half_life is not None:
+            self.ema = copy.deepcopy(game.generator).eval().requires_grad_(False)
+            self.ema_decay = 0.5 ** (batches.batch_size / ema_half_life)
+        self._unread: list[dict[str, Tensor]] = []
+        self._started = self._last_saved = time.monotonic()
+        with self._random_state():
+            torch.manual_seed(seed)
+
+    # ------------------------------------------------------------------ the loop
+
+    def fit(self, epochs: float | None = None, iterations: int | None = None) -> "Trainer":
+        """Train until the run has seen so many epochs, or iterations, in all.
+
+        A run that was resumed counts what it had seen before, so that the same call finishes it.
+
+        Raises:
+            TrainingError: a loss is no longer a finite number.  The last checkpoint stays.
+        """
+        if (epochs is None) == (iterations is None):
+            raise InputError("Give either epochs or iterations.")
+        self.target = round(epochs * self.iterations_per_epoch) if epochs else iterations
+        self._started = time.monotonic() - self.seconds
+        self._last_saved = time.monotonic()
+        self.stop_requested = False
+        for module in self.game.modules.values():
+            module.train()
+        with self._random_state(), self._cpu_threads():
+            self._call("start")
+            try:
+                while self.iteration < self.target and not self.stop_requested:
+                    self._iterate()
+                self._read()
+            finally:
+                self._call("end")
+            if self.run_dir is not None:
+                self.save()
+        return self
+
+    def _iterate(self) -> None:
+        seen = self.step(self.game, self.batches.next)
+        self.iteration += 1
+        for schedule in self.schedules:
+            schedule.step()
+        if self.ema is not None:
+            self._average()
+        self._unread.append(seen)
+        epoch_is_over = self.iteration % self.iterations_per_epoch == 0
+        if epoch_is_over or len(self._unread) == READ_EVERY:
+            self._read()
+            self._call("epoch" if epoch_is_over else "read")
+            late = time.monotonic() - self._last_saved >= self.checkpoint_seconds
+            if late and self.run_dir is not None:
+                self.save()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Moves the averaged generator towards the trained one.
+
+        Early on the decay is smaller, so that the average forgets the untrained weights; the rule
+        is that of TensorFlow's ExponentialMovingAverage.
+        """
+        decay = min(self.ema_decay, (1 + self.iteration) / (10 + self.iteration))
+        averaged = list(self.ema.parameters())
+        torch._foreach_lerp_(averaged, list(self.game.generator.parameters()), 1 - decay)
+        for old, new in zip(self.ema.buffers(), self.game.generator.buffers()):
+            old.copy_(new)
+
+    def _read(self) -> None:
+        """Fetches the scalars of the iterations since the last reading, in one transfer each."""
+        if not self._unread:
+            return
+        scalars = self.game.scalars(self._unread)
+        keys, k = list(scalars), len(self._unread)
+        values = torch.stack([scalars[key] for key in keys]).cpu().numpy()
+        self._unread = []
+        self.seconds = time.monotonic() - self._started
+        iterations = np.arange(self.iteration - k + 1, self.iteration + 1)
+        finite = np.isfinite(values).all(0)
+        if not finite.all():
+            first = iterations[~finite][0]
+            raise TrainingError(
+                f"A loss is no longer a finite number at iteration {first} (epoch "
+                f"{first / self.iterations_per_epoch:.2f}); training stopped, and the last "
+                "checkpoint from before was kept. Try a smaller learning rate."
+            )
+        positions = np.stack(
+            [
+                iterations,
+                iterations / self.iterations_per_epoch,
+                np.minimum(iterations * self._images_per_iteration, self.batches.seen),
+                np.full(k, self.seconds),
+            ],
+            axis=1,
+        )
+        self.history.add(positions, dict(zip(keys, values)))
+        self.latest = {key: float(value[-1]) for key, value in zip(keys, values)}
+
+    @property
+    def _images_per_iteration(self) -> int:
+        return self.batches.batch_size * getattr(self.game, "n_dis", 1)
+
+    def _call(self, moment: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(self)
+
+    # ------------------------------------------------------------------ what it has
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are over."""
+        return self.iteration // self.iterations_per_epoch
+
+    @property
+    def exact_epoch(self) -> float:
+        return self.iteration / self.iterations_per_epoch
+
+    @property
+    def images_seen(self) -> int:
+        """Real images that the discriminator has been shown."""
+        return self.batches.seen
+
+    @property
+    def generator(self) -> torch.nn.Module:
+        """The generator to sample from: the averaged one where there is one."""
+        return self.game.generator if self.ema is None else self.ema
+
+    def sample(self, n: int, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """``n`` images ``[n, C, H, W]`` in [-1, 1]; the same latent vectors at every call.
+
+        ``seed`` is that of the latent vectors; the run's own seed if None.
+        """
+        seed = self.seed if seed is None else seed
+        return sample(self.generator, n, labels, seed, self.batches.mean, self.batches.std)
+
+    def real_images(self, n: int) -> Tensor:
+        """The first ``n`` real images, ``[n, C, H, W]`` in [-1, 1]."""
+        return scale(self.batches.image_set.images[:n])
+
+    # ------------------------------------------------------------------ stop and resume
+
+    def state_dict(self) -> dict:
+        """Everything that the rest of the run depends on, as tensors and plain values."""
+        self._read()
+        state = {
+            "fingerprint": self.fingerprint,
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "modules": {k: m.state_dict() for k, m in self.game.modules.items()},
+            "optimizers": {k: o.state_dict() for k, o in self.game.optimizers.items()},
+            "schedules": [s.state_dict() for s in self.schedules],
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "batches": self.batches.state_dict(),
+            "history": self.history.state_dict(),
+            "latest": dict(self.latest),
+            "random": self._random,
+            "game_random": {k: r.get_state() for k, r in self.game.generators.items()},
+        }
+        return state
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from a state; what follows equals the run that was never stopped.
+
+        Raises:
+            CheckpointError: the state is of other networks, or of another recipe.
+        """
+        if state["fingerprint"] != self.fingerprint:
+            raise CheckpointError(
+                "The checkpoint is of another recipe. Train under another name or folder, or "
+                "remove the old run first."
+            )
+        try:
+            for name, module in self.game.modules.items():
+                module.load_state_dict(state["modules"][name])
+            for name, optimizer in self.game.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+                schedule.load_state_dict(saved)
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"The checkpoint does not fit: {error}") from None
+        self.batches.load_state_dict(state["batches"])
+        self.history.load_state_dict(state["history"])
+        self.latest = dict(state["latest"])
+        self.iteration = state["iteration"]
+        self.seconds = state["seconds"]
+        self._random = {k: v.cpu() for k, v in state["random"].items()}
+        for name, rng in self.game.generators.items():
+            rng.set_state(state["game_random"][name].cpu())
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write a checkpoint: aside first, then renamed, so that the old one is whole until then.
+
+        Args:
+            path: of the file; ``checkpoint.pt`` in the run folder if None.
+
+        Raises:
+            CheckpointError: it cannot be written, for example because the disk is full.
+        """
+        path = self._checkpoint(path)
+        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        inside = getattr(self, "_inside", False)
+        if inside:
+            self._random = _default_random_state()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                torch.save(self.state_dict(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except (OSError, RuntimeError) as error:
+            aside.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or "the disk may be full"
+            raise CheckpointError(
+                f"Cannot write the checkpoint {path} ({reason}). "
+                "The one from before is whole: make room and run the same command again."
+            ) from None
+        self._last_saved = time.monotonic()
+        return path
+
+    def load(self, path: str | Path | None = None) -> "Trainer":
+        """Read a checkpoint back, without running any code that it might hold.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it is of another recipe.
+        """
+        path = self._checkpoint(path)
+        if not path.is_file():
+            raise CheckpointError(f"There is no checkpoint {path}.")
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise CheckpointError(
+                f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start anew."
+            ) from None
+        self.load_state_dict(state)
+        return self
+
+    def _checkpoint(self, path: str | Path | None) -> Path:
+        if path is None and self.run_dir is None:
+            raise InputError("Give a path: this trainer has no run folder.")
+        return Path(path) if path is not None else self.run_dir / "checkpoint.pt"
+
+    # ------------------------------------------------------------------ randomness, threads
+
+    @contextmanager
+    def _random_state(self) -> Iterator[None]:
+        """The run's own state of torch's default generators inside, the caller's outside."""
+        outside = _default_random_state()
+        if hasattr(self, "_random"):
+            _set_default_random_state(self._random)
+        self._inside = True
+        try:
+            yield
+        finally:
+            self._inside = False
+            self._random = _default_random_state()
+            _set_default_random_state(outside)
+
+    @contextmanager
+    def _cpu_threads(self) -> Iterator[None]:
+        before = torch.get_num_threads()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _default_random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_default_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
