@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from gantut import data, losses, steps
-from gantut.callbacks import CSVLog, Progress, SampleGrid, TensorBoard
+from gantut.callbacks import CSVLog, Progress, SampleGrid, Snapshots, TensorBoard
 from gantut.classify import Classification, play
 from gantut.models import classifier, mlp
 from gantut.recipes import ClassifierRecipe, GANRecipe, fingerprint
@@ -108,7 +108,7 @@ def trainer(
     if run_dir is not None:
         callbacks = [CSVLog()]
         if is_gan:
-            callbacks += [SampleGrid(recipe.log.samples)]
+            callbacks += [SampleGrid(recipe.log.samples), Snapshots(recipe.log.snapshots)]
         if recipe.log.tensorboard:
             callbacks += [TensorBoard()]
     if progress:

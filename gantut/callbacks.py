@@ -9,13 +9,14 @@ import csv
 import math
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from gantut import grids
+from gantut import grids, weights
 from gantut.data import to_uint8
 
 if TYPE_CHECKING:
@@ -175,6 +176,25 @@ class SampleGrid(Callback):
     def epoch(self, trainer: "Trainer") -> None:
         path = trainer.run_dir / "samples" / f"epoch-{trainer.epoch:04d}.png"
         grids.save(trainer.sample(self.n), path, self.columns)
+
+
+class Snapshots(Callback):
+    """The generator's weights after some epochs, to be measured later.
+
+    ``snapshots/epoch-0050.safetensors`` in the run folder.
+
+    Args:
+        epochs: after which ones.
+    """
+
+    def __init__(self, epochs: Iterable[int]):
+        self.epochs = set(epochs)
+
+    def epoch(self, trainer: "Trainer") -> None:
+        if trainer.epoch in self.epochs:
+            folder = trainer.run_dir / "snapshots"
+            folder.mkdir(parents=True, exist_ok=True)
+            weights.save(trainer.generator, folder / f"epoch-{trainer.epoch:04d}.safetensors")
 
 
 class TensorBoard(Callback):

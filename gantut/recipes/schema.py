@@ -1,6 +1,5 @@
 """The shape of a recipe: every key, its type, its default and its limits."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -118,6 +117,7 @@ class Log(Section):
 
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     samples: Positive = Field(64, description="images in each sample grid, from a fixed z")
+    snapshots: list[Positive] = Field([], description="epochs after which weights are kept")
     tensorboard: bool = False
 
 
