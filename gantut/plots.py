@@ -84,19 +84,24 @@ def use_style():
 class Figure(_Figure):
     """A matplotlib figure that shows itself in a notebook and carries its description, `.alt`.
 
-    The picture in the notebook is a PNG with `.alt` as metadata.  Images are shown with their
-    exact colours; charts with at most `.colors` of them, which keeps pages small.
+    The picture in the notebook has `.alt` as metadata.  It is a PNG: grey images keep their exact
+    pixels, charts at most `.colors` colours.  Colour images are shown as JPEG (``.photo``).  That
+    keeps pages small; ``.savefig`` loses nothing.
     """
 
     alt = ""
-    # At most so many colours in the PNG; None keeps all of them.  Charts need few, photographs all.
+    # At most so many colours in the notebook; None keeps all of them.
     colors = None
+    # Photographs are JPEG there: as PNG a sheet of them takes half of a page's 700 kB.
+    photo = False
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        data = base64.b64encode(png_bytes(self)).decode("ascii")
+        mime, data = (
+            ("image/jpeg", jpeg_bytes(self)) if self.photo else ("image/png", png_bytes(self))
+        )
         return (
-            {"image/png": data, "text/plain": repr(self)},
-            {"image/png": {"alt": self.alt}},
+            {mime: base64.b64encode(data).decode("ascii"), "text/plain": repr(self)},
+            {mime: {"alt": self.alt}},
         )
 
 
@@ -144,6 +149,13 @@ def png_bytes(figure):
     return buffer.getvalue()
 
 
+def jpeg_bytes(figure):
+    """The figure as a JPEG file without colour subsampling, which would bleed over pixel edges."""
+    buffer = io.BytesIO()
+    _render(figure).save(buffer, "JPEG", quality=88, subsampling=0, optimize=True)
+    return buffer.getvalue()
+
+
 def _reduce(picture, colors):
     """An RGB picture in so many colours, without dithering, which would cost more than it saves."""
     reduced = picture.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
@@ -165,12 +177,16 @@ def _render(figure):
 
 
 def _with_palette(picture, palette):
-    """An RGB picture whose colours are all in palette [k, 3], stored as one byte a pixel."""
-    weights = np.array([65536, 256, 1])
-    codes = palette @ weights
-    order = np.argsort(codes)
-    found = np.searchsorted(codes[order], np.asarray(picture) @ weights)
-    indexed = Image.fromarray(order[found].astype(np.uint8), mode="P")
+    """An RGB picture in the nearest colours of palette [k, 3], stored as one byte a pixel.
+
+    Pillow's own search is approximate and would turn the white of the page into a light grey.
+    """
+    pixels = np.asarray(picture).reshape(-1, 3).astype(np.int64)
+    codes, where = np.unique(pixels @ [65536, 256, 1], return_inverse=True)
+    found = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    distance = ((found[:, None] - palette.astype(np.int64)) ** 2).sum(axis=-1)
+    index = distance.argmin(axis=1).astype(np.uint8)[where]
+    indexed = Image.fromarray(index.reshape(picture.height, picture.width))
     indexed.putpalette(palette.tobytes())
     return indexed
 
@@ -290,7 +306,7 @@ def _sheet(pixels, columns, scale, interpolation, alt, left=0, top=0, line=0):
             aspect="auto",
         )
         axes.set_axis_off()
-    figure.alt = alt
+    figure.alt, figure.photo = alt, pixels.shape[-1] == 3
     return figure, axes, zoomed.shape[1] + gap, zoomed.shape[2] + gap
 
 
@@ -425,7 +441,7 @@ def animation(
         # 16 grey levels, and the colour of the bar.
         greys = np.rint(np.arange(16) * 17).astype(np.uint8)
         palette = np.vstack([greys[:, None].repeat(3, axis=1), _rgb(G_COLOR)])
-        frames = [_nearest_grey(frame, palette) for frame in frames]
+        frames = [_with_palette(frame, palette) for frame in frames]
     else:
         frames = _shared_palette(frames, 255)
     return _gif(frames, fps, alt, path)
@@ -450,23 +466,13 @@ def _captioned(sheet, text, progress):
     return frame
 
 
-def _nearest_grey(frame, palette):
-    """A frame of greys and of palette's last colour, as one byte a pixel."""
-    pixels = np.asarray(frame)
-    index = np.rint(pixels[..., 0] * ((len(palette) - 2) / 255)).astype(np.uint8)
-    index[(pixels == palette[-1]).all(-1)] = len(palette) - 1
-    indexed = Image.fromarray(index, mode="P")
-    indexed.putpalette(palette.tobytes())
-    return indexed
-
-
 def _shared_palette(frames, colors):
     """RGB frames in one palette for all of them, so that no colour flickers."""
     tall = Image.new("RGB", (frames[0].width, sum(f.height for f in frames)))
     for i, frame in enumerate(frames):
         tall.paste(frame, (0, i * frame.height))
-    palette = _reduce(tall, colors)
-    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    used = np.array(_reduce(tall, colors).getpalette(), dtype=np.uint8).reshape(-1, 3)
+    return [_with_palette(frame, used) for frame in frames]
 
 
 def _gif(frames, fps, alt, path):
