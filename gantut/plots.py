@@ -24,6 +24,7 @@ from matplotlib.figure import Figure as _Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from gantut.errors import InputError
+from gantut.sampling import evaluating
 
 D_COLOR = "#0072B2"
 G_COLOR = "#D55E00"
@@ -296,18 +297,24 @@ def _sheet(pixels, columns, scale, interpolation, alt, left=0, top=0, line=0):
         axes = figure.add_axes(
             ((left + edge) / total_w, edge / total_h, width / total_w, height / total_h)
         )
-        axes.imshow(
-            sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet,
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            interpolation="nearest",
-            extent=(0, width, height, 0),
-            aspect="auto",
-        )
-        axes.set_axis_off()
+        _show(axes, sheet, aspect="auto")
     figure.alt, figure.photo = alt, pixels.shape[-1] == 3
     return figure, axes, zoomed.shape[1] + gap, zoomed.shape[2] + gap
+
+
+def _show(axes, sheet, aspect="equal"):
+    """Show uint8 [H, W, C] with data coordinates in its pixels, from the top left corner."""
+    height, width = sheet.shape[:2]
+    axes.imshow(
+        sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet,
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+        extent=(0, width, height, 0),
+        aspect=aspect,
+    )
+    axes.set_axis_off()
 
 
 def image_grid(
@@ -505,11 +512,12 @@ def share_outside(values, low=-1.0, high=1.0):
     return ((values < low) | (values > high)).double().mean().item()
 
 
-def pixel_histogram(values, bins=64, reach=(-1.0, 1.0), title=None, alt=None):
+def pixel_histogram(values, counts=None, bins=64, reach=(-1.0, 1.0), title=None, alt=None):
     """How often each pixel value occurs, as a share of all pixels, on a logarithmic axis.
 
     values: pixels of any shape and range, or ``{"name": pixels}`` for one panel each on the same
-    axis; uint8 or float.  reach: the range a generator's last layer can produce (tanh: −1 to 1);
+    axis; uint8 or float.  counts: how often each of the values occurs, of the same shape, where
+    they are given once each.  reach: the range a generator's last layer can produce (tanh: −1 to 1);
     what lies outside is shaded and its share written there.  None, or uint8 pixels, shade nothing.
     """
     panels = values if isinstance(values, dict) else {"": values}
@@ -521,30 +529,42 @@ def pixel_histogram(values, bins=64, reach=(-1.0, 1.0), title=None, alt=None):
     whole = all(a.dtype == np.uint8 for a in arrays.values())
     if not whole and not all(np.isfinite(a).all() for a in arrays.values()):
         raise InputError("pixel values must be finite; some are not numbers or infinite.")
-    low = 0.0 if whole else min(float(a.min()) for a in arrays.values())
-    high = 255.0 if whole else max(float(a.max()) for a in arrays.values())
+    if counts is None:
+        shares = {name: np.full(a.size, 1 / a.size) for name, a in arrays.items()}
+    else:
+        weights = np.asarray(torch.as_tensor(counts).detach().cpu(), dtype=np.float64).ravel()
+        if any(weights.shape != a.shape for a in arrays.values()) or weights.sum() <= 0:
+            raise InputError("counts must have the shape of the values, and not all be zero.")
+        shares = {name: weights / weights.sum() for name in arrays}
+    # Half a grey level of margin: then every bin holds equally many of the 256 levels, and no
+    # spike is an artefact of the bins.
+    edges = {}
+    for name, a in arrays.items():
+        low, high = (0.0, 255.0) if whole else (float(a.min()), float(a.max()))
+        margin = (high - low) / 510 or 0.5
+        edges[name] = np.linspace(low - margin, high + margin, bins + 1)
+    left, right = min(e[0] for e in edges.values()), max(e[-1] for e in edges.values())
     if reach is not None and not whole:
-        low, high = min(low, reach[0]), max(high, reach[1])
-    margin = (high - low) / bins / 2 or 0.5
-    edges = np.linspace(low - margin, high + margin, bins + 1)
+        left, right = min(left, reach[0] - 0.02), max(right, reach[1] + 0.02)
     figure, axes = _figure(
         7.4, 0.7 + 1.9 * len(arrays), alt or "", rows=len(arrays), sharex=True, sharey=True
     )
     said = []
     with mpl.rc_context(STYLE):
         for row, (name, array) in zip(axes[:, 0], arrays.items(), strict=True):
-            counts, _ = np.histogram(array, edges)
-            row.bar(edges[:-1], counts / array.size, np.diff(edges), align="edge", color=D_COLOR)
+            cuts, share = edges[name], shares[name]
+            heights, _ = np.histogram(array, cuts, weights=share)
+            row.bar(cuts[:-1], heights, np.diff(cuts), align="edge", color=D_COLOR)
             row.set_yscale("log")
             row.set_ylabel("share of pixels")
             row.set_title(name or title or "")
             row.grid(axis="x", visible=False)
             text = f"{name or 'pixels'} from {array.min():.3g} to {array.max():.3g}"
             if reach is not None and not whole:
-                outside = share_outside(array, *reach)
+                outside = float(share[(array < reach[0]) | (array > reach[1])].sum())
                 span = f"[{reach[0]:g}, {reach[1]:g}]".replace("-", "−")
-                for start, stop in ((edges[0], reach[0]), (reach[1], edges[-1])):
-                    if stop - start > 2 * margin:
+                for start, stop in ((left, reach[0]), (reach[1], right)):
+                    if stop - start > 0.03:
                         row.axvspan(
                             start,
                             stop,
@@ -566,7 +586,7 @@ def pixel_histogram(values, bins=64, reach=(-1.0, 1.0), title=None, alt=None):
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
                 )
                 text += f", {outside:.1%} of them outside {span}"
-            row.set_xlim(edges[0], edges[-1])
+            row.set_xlim(left, right)
             said.append(text)
         axes[-1, 0].set_xlabel("pixel value (0–255)" if whole else "pixel value after scaling")
         if len(arrays) > 1 and title:
@@ -596,6 +616,7 @@ _X_LABELS = {"images": "images seen", "epoch": "epoch", "iteration": "iteration"
 
 def _column(history, key):
     """One column of a history as a float array."""
+    history = _table(history)
     try:
         values = history[key]
     except (KeyError, IndexError, TypeError, ValueError):
@@ -609,9 +630,14 @@ def _column(history, key):
     return values
 
 
+def _table(history):
+    """The columns of a history by name; a running `callbacks.History` is asked for its own."""
+    return history.as_dict() if hasattr(history, "as_dict") else history
+
+
 def _has(history, key):
     try:
-        history[key]
+        _table(history)[key]
     except (KeyError, IndexError, TypeError, ValueError):
         return False
     return True
@@ -778,27 +804,65 @@ def curves(
     panels = _panels(keys)
     if per == "epoch":
         history = per_epoch(history, [key for group in panels.values() for key in group])
+    figure, axes = _figure(7.4, 0.6 + 2.6 * len(panels), alt or "", rows=len(panels), sharex=True)
+    said = _draw_panels(axes[:, 0], history, panels, x, band, references, limits)
+    figure.align_ylabels()
+    if title:
+        axes[0, 0].set_title(title)
+    if alt is None:
+        figure.alt = f"Curves over {axes[-1, 0].get_xlabel()}: " + "; ".join(said) + "."
+    return figure
+
+
+def _draw_panels(axes, history, panels, x, band=True, references=None, limits=None):
+    """Draw the columns of one run, a panel for each unit; returns what to say of each."""
     x_label, divisor = _x_axis([history], x)
     placed = _references(references, panels)
-    figure, axes = _figure(7.4, 0.6 + 2.6 * len(panels), alt or "", rows=len(panels), sharex=True)
+    said = []
+    for i, (row, (unit, group)) in enumerate(zip(axes, panels.items(), strict=True)):
+        ends = _draw_references(row, placed[unit])
+        for key in group:
+            look = _look(key, group)
+            ends.append(_draw_line(row, history, key, x, divisor, band, look))
+            said.append(_summary(history, key, look[0]))
+        row.set_ylabel(unit)
+        row.margins(x=0)
+        window = limits if i == 0 and limits is not None else _window(unit, row)
+        _label_ends(row, ends, window)
+    axes[-1].set_xlabel(x_label)
+    return said
+
+
+def moment(history, images, epoch, keys=("d_loss", "g_loss"), columns=4, title=None, alt=None):
+    """The samples of one epoch beside the curves of the run, with a line at that epoch.
+
+    history and keys as in `curves`, drawn with one mean for each epoch; images as in `image_grid`.
+    """
+    pixels = _pixels(images)
+    columns = max(1, min(int(columns), len(pixels)))
+    panels = _panels(keys)
+    history = per_epoch(history, [key for group in panels.values() for key in group])
+    sheet = _tile(_zoom(pixels, 2, "nearest"), columns, 2)
     with mpl.rc_context(STYLE):
-        said = []
-        for i, (row, (unit, group)) in enumerate(zip(axes[:, 0], panels.items(), strict=True)):
-            ends = _draw_references(row, placed[unit])
-            for key in group:
-                look = _look(key, group)
-                ends.append(_draw_line(row, history, key, x, divisor, band, look))
-                said.append(_summary(history, key, look[0]))
-            row.set_ylabel(unit)
-            row.margins(x=0)
-            window = limits if i == 0 and limits is not None else _window(unit, row)
-            _label_ends(row, ends, window)
-        axes[-1, 0].set_xlabel(x_label)
-        figure.align_ylabels()
+        figure = Figure(figsize=(9.0, max(3.6, 2.0 * len(panels))))
+        layout = figure.add_gridspec(len(panels), 2, width_ratios=(1, 1.7))
+        left = figure.add_subplot(layout[:, 0])
+        right = [figure.add_subplot(layout[i, 1]) for i in range(len(panels))]
+        _show(left, sheet)
+        left.set_title(f"epoch {_number(epoch)}")
         if title:
-            axes[0, 0].set_title(title)
-    if alt is None:
-        figure.alt = f"Curves over {x_label}: " + "; ".join(said) + "."
+            right[0].set_title(title)
+    said = _draw_panels(right, history, panels, "epoch")
+    for row in right:
+        row.axvline(epoch, color=INK, linewidth=1.4)
+    for row in right[:-1]:
+        row.tick_params(labelbottom=False)
+    figure.align_ylabels(right)
+    figure.colors, figure.photo = 128, pixels.shape[-1] == 3
+    figure.alt = alt or (
+        f"{len(pixels)} samples at epoch {_number(epoch)}, beside the curves of the run with a "
+        f"line at that epoch: {'; '.join(said)}."
+    )
     return figure
 
 
@@ -896,35 +960,73 @@ def lines(
     references: horizontal lines, ``{"name": value}``; marks: points to emphasise,
     ``(x, y, color)``; limits: ``(low, high)`` of the y axis.
     """
-    x = np.asarray(torch.as_tensor(x).detach().cpu(), dtype=np.float64)
     figure, axes = _figure(*figsize, alt or "")
     axes = axes[0, 0]
-    with mpl.rc_context(STYLE):
-        for i, (name, entry) in enumerate(series.items()):
-            y, *look = entry if isinstance(entry, tuple) else (entry, *_OTHERS[i % len(_OTHERS)])
-            y = np.asarray(torch.as_tensor(y).detach().cpu(), dtype=np.float64)
-            if y.shape != x.shape or x.ndim != 1:
-                raise InputError(
-                    f"{name!r} has shape {list(y.shape)}, x has {list(x.shape)}; both must be [n]."
-                )
-            axes.plot(x, y, color=look[0], linestyle=look[1], label=name)
-        for name, value in (references or {}).items():
-            axes.axhline(value, **_REFERENCE, label=name)
-        for mark_x, mark_y, color in marks:
-            axes.plot(
-                [mark_x], [mark_y], "o", color=color, markeredgecolor=INK, markersize=8, zorder=5
-            )
-        axes.margins(x=0)
-        if limits is not None:
-            axes.set_ylim(limits)
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
-        if title:
-            axes.set_title(title)
-        # Beside the axes: there it can hide nothing, whatever the lines do.
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=2.2)
+    _draw_functions(axes, x, series, references, marks)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if limits is not None:
+        axes.set_ylim(limits)
+    if title:
+        axes.set_title(title)
     if alt is None:
         figure.alt = f"{ylabel} against {xlabel}: " + ", ".join(series) + "."
+    return figure
+
+
+def _draw_functions(axes, x, series, references=None, marks=()):
+    x = np.asarray(torch.as_tensor(x).detach().cpu(), dtype=np.float64)
+    for i, (name, entry) in enumerate(series.items()):
+        y, *look = entry if isinstance(entry, tuple) else (entry, *_OTHERS[i % len(_OTHERS)])
+        y = np.asarray(torch.as_tensor(y).detach().cpu(), dtype=np.float64)
+        if y.shape != x.shape or x.ndim != 1:
+            raise InputError(
+                f"{name!r} has shape {list(y.shape)}, x has {list(x.shape)}; both must be [n]."
+            )
+        axes.plot(x, y, color=look[0], linestyle=look[1], linewidth=1.8, label=name)
+    for name, value in (references or {}).items():
+        axes.axhline(value, **_REFERENCE, label=name)
+    for mark_x, mark_y, color in marks:
+        axes.plot([mark_x], [mark_y], "o", color=color, markeredgecolor=INK, markersize=8, zorder=5)
+    axes.margins(x=0)
+    # Beside the axes: there it can hide nothing, whatever the lines do.
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=2.2, frameon=False)
+
+
+def two_densities(p, q, verdicts=None, limits=(-6.0, 6.0), title=None, alt=None):
+    """Two densities on a line, and below them what a discriminator says of every point.
+
+    p, q: of the real data and of the fakes, with ``log_prob`` as in :mod:`gantut.toys`.
+    verdicts: ``{"name": function}``, each from points ``[n]`` to probabilities ``[n]``; drawn
+    beside the best discriminator D* = p/(p+q), for example a net that was trained on samples.
+    """
+    x = torch.linspace(*limits, 401, dtype=torch.float64)
+    best = torch.sigmoid(p.log_prob(x) - q.log_prob(x))
+    series = {"D* = p/(p + q)": (best, D_COLOR, SOLID)}
+    for i, (name, function) in enumerate((verdicts or {}).items()):
+        with torch.no_grad():
+            series[name] = (function(x.float()), *_OTHERS[(0, 2)[i % 2]])
+    figure, axes = _figure(7.4, 4.6, alt or "", rows=2, sharex=True)
+    densities = {
+        "p, real": (p.log_prob(x).exp(), REAL_COLOR, SOLID),
+        "q, fake": (q.log_prob(x).exp(), FAKE_COLOR, DASHED),
+    }
+    top, bottom = axes[:, 0]
+    _draw_functions(top, x, densities)
+    _draw_functions(bottom, x, series, {"undecided": 0.5})
+    top.set_ylim(0, None)
+    top.set_ylabel("density")
+    bottom.set_ylim(-0.03, 1.03)
+    bottom.set_ylabel("probability of real")
+    bottom.set_xlabel("x")
+    figure.align_ylabels()
+    if title:
+        top.set_title(title)
+    if alt is None:
+        figure.alt = (
+            f"Above, the densities of {p} (real) and {q} (fake); below, {' and '.join(series)} "
+            f"from x = {limits[0]:g} to {limits[1]:g}."
+        )
     return figure
 
 
@@ -938,18 +1040,13 @@ def discriminator_field(discriminator, limits=3.0, resolution=80):
     line = torch.linspace(-limits, limits, resolution)
     y, x = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y], dim=-1).reshape(-1, 2)
-    module = isinstance(discriminator, torch.nn.Module)
-    was_training = module and discriminator.training
-    if module:
-        discriminator.eval()
-        parameter = next(discriminator.parameters(), None)
-        points = points if parameter is None else points.to(parameter)
-    try:
+    if isinstance(discriminator, torch.nn.Module):
+        parameter = next(discriminator.parameters(), points)
+        with evaluating(discriminator), torch.no_grad():
+            logits = discriminator(points.to(parameter))
+    else:
         with torch.no_grad():
             logits = discriminator(points)
-    finally:
-        if was_training:
-            discriminator.train()
     return torch.sigmoid(logits.float()).reshape(resolution, resolution).cpu()
 
 

@@ -1,0 +1,3 @@
+from gantut.cli import main
+
+main()

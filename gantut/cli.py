@@ -1,0 +1,249 @@
+"""The command line: ``gantut COMMAND``, or ``python -m gantut COMMAND``.
+
+Errors are one sentence on standard error.  The exit status is 0 for success, 2 where the request
+was at fault, 1 where something else was, 130 after Ctrl-C.
+"""
+
+import json
+import platform
+import shutil
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from gantut.errors import GantutError, InputError
+
+app = typer.Typer(
+    name="gantut",
+    help="Train, sample, measure and compare the GANs of the course.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key=value, such as train.epochs=5.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or any other torch device.")]
+RunName = Annotated[str, typer.Argument(help="A run: its name, or the path of its folder.")]
+SeedOption = Annotated[int | None, typer.Option(help="Of the run, 0 to 4294967295.")]
+
+
+def _progress_only(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def find_run(name: str):
+    """A run by the path of its folder, else one of your own by name, else one of the zoo.
+
+    ``NAME`` is your own run if you have one (the newest of its seeds), ``zoo:NAME`` always the
+    course's.
+    """
+    from gantut import zoo
+    from gantut.home import runs_dir
+    from gantut.runs import Run
+
+    if name.startswith("zoo:"):
+        return zoo.load(name.removeprefix("zoo:"))
+    if (Path(name) / "config.yaml").is_file():
+        return Run(name)
+    own = sorted((runs_dir() / name).glob("*/run.json"), key=lambda f: f.stat().st_mtime)
+    return Run(own[-1].parent) if own else zoo.load(name)
+
+
+@app.command()
+def doctor() -> None:
+    """Report what gantut finds on this machine: Python, torch, device, data, cache, versions."""
+    import torch
+
+    from gantut import data
+    from gantut.home import home
+
+    print(f"gantut       {metadata.version('gantut')}")
+    print(f"Python       {platform.python_version()} ({platform.system()} {platform.machine()})")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
+    print(f"torch        {torch.__version__}, {torch.get_num_threads()} CPU thread(s), GPU: {gpu}")
+    for package in ("torchvision", "matplotlib", "ipywidgets", "tensorboard", "jupyter-book"):
+        try:
+            print(f"{package:<12} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            print(f"{package:<12} not installed")
+    place = home()
+    free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
+    print(f"cache        {place} ({_size(free)} free on its disk)")
+    parts = {part: size for part, _, size in data.usage()}
+    for name in ("mnist", "cifar10"):
+        there = [size for part, size in parts.items() if part.endswith(name)]
+        print(f"{name:<12} {_size(there[0]) + ' in the cache' if there else 'not fetched yet'}")
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
+
+
+@app.command("data")
+def data_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets to fetch now.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Remove this part of the cache.")] = None,
+) -> None:
+    """Show what the cache holds; fetch data sets, or remove parts."""
+    from gantut import data
+    from gantut.home import home
+
+    for name in names or []:
+        for split in ("train", "test"):
+            print(data.load(name, split))
+    for part in remove or []:
+        print(f"removed {part}, {_size(data.remove(part))}")
+    rows = data.usage()
+    print(f"cache: {home()}")
+    for part, path, size in rows:
+        print(f"  {part:<40} {_size(size):>10}  {path}")
+    print(f"  {'in all':<40} {_size(sum(size for _, _, size in rows)):>10}")
+
+
+@app.command("recipes")
+def recipes_command(
+    name: Annotated[str | None, typer.Argument(help="Show this one.")] = None,
+    overrides: Overrides = None,
+    against: Annotated[str | None, typer.Option(help="Show only what differs from this one.")] = None,
+) -> None:
+    """List the recipes, show one whole, or show in what two differ."""
+    from gantut import recipes
+
+    if name is None:
+        for each in recipes.names():
+            print(f"{each}\n    {' '.join(recipes.load(each).about.split())}")
+        return
+    recipe = recipes.load(name, overrides or [])
+    if against is None:
+        print(recipes.to_yaml(recipe), end="")
+        return
+    for key, (here, there) in recipes.differences(recipe, recipes.load(against)).items():
+        print(f"{key}: {here} (in {against}: {there})")
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    seed: SeedOption = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    device: Device = "auto",
+    fresh: Annotated[bool, typer.Option(help="Remove the run that is there, start anew.")] = False,
+) -> None:
+    """Train a recipe, or go on where a run of it was stopped."""
+    from gantut import build, recipes, runs
+
+    values = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
+    loaded = recipes.load(recipe, values)
+    build.device_of(device)
+    folder = out or runs.folder_of(loaded)
+    if fresh and (folder / "config.yaml").is_file():
+        shutil.rmtree(folder)
+    run = runs.train(loaded, folder, device, progress=True, on_start=_stop_on_ctrl_c)
+    if not run.info["complete"]:
+        _progress_only(f"gantut: stopped at epoch {run.info['epochs']:.2f}; the same command goes on.")
+        raise typer.Exit(130)
+    print(run.folder)
+
+
+def _stop_on_ctrl_c(trainer) -> None:
+    """Ctrl-C once: finish the iteration, write a checkpoint, end.  Twice: end at once."""
+
+    def once(signum, frame):
+        trainer.stop_requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _progress_only("\ngantut: stopping after this iteration; Ctrl-C again to stop at once.")
+
+    signal.signal(signal.SIGINT, once)
+
+
+@app.command("sample")
+def sample_command(
+    run: RunName,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
+    seed: SeedOption = None,
+    out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("samples.png"),
+) -> None:
+    """Draw images from a run into a PNG file."""
+    from gantut import grids
+
+    loaded = find_run(run)
+    print(grids.save(loaded.sample(count, seed=seed), out, columns))
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run: RunName,
+    samples: Annotated[int, typer.Option(min=1, help="Generated images.")] = 10_000,
+    reference: Annotated[str, typer.Option(help="Real images: test or train.")] = "test",
+) -> None:
+    """Measure a run and print the measurements; its folder keeps them if it is your own."""
+    from gantut import runs, zoo
+    from gantut.evaluate import evaluate
+
+    if reference not in ("test", "train"):
+        raise InputError(f"The reference must be test or train, not {reference!r}.")
+    loaded = find_run(run)
+    results = evaluate(loaded, samples, reference)
+    if zoo.FOLDER not in loaded.folder.parents:
+        runs.write_json(loaded.folder / "metrics.json", results)
+    print(json.dumps(results, indent=1))
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(help="Runs, by name or folder.")],
+) -> None:
+    """Print the measurements of several runs side by side."""
+    from gantut.evaluate import table
+
+    print(table([find_run(name) for name in names]))
+
+
+@app.command("reproduce")
+def reproduce_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Recipes.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that is missing or incomplete.")] = False,
+    device: Device = "auto",
+    max_minutes: Annotated[float | None, typer.Option(help="Stop each training so late.")] = None,
+) -> None:
+    """Train, measure and publish finished runs into the zoo of a source checkout."""
+    from gantut import recipes
+    from gantut.reproduce import is_complete, reproduce, reproducible
+
+    if not names and not all_:
+        raise InputError("Name the recipes to reproduce, or give --all.")
+    todo = list(names or []) or [n for n in reproducible() if not is_complete(n)]
+    for name in todo:
+        recipes.load(name)
+    for name in todo:
+        run = reproduce(name, device, True, max_minutes, _progress_only, _stop_on_ctrl_c)
+        print(run.folder)
+
+
+def main() -> None:
+    """Run the command line, and turn errors into a sentence and an exit status."""
+    try:
+        code = app(standalone_mode=False)
+    except GantutError as error:
+        _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        _fail(f"{error.format_message()} 'gantut --help' shows what there is.", 2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(f"gantut: {sentence}", file=sys.stderr)
+    sys.exit(code)

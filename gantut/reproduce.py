@@ -1,0 +1,225 @@
+"""Train what a recipe says, measure it, and put the result into the zoo of a source checkout.
+
+Nothing in the zoo is written by any other means.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from gantut import callbacks, grids, recipes, runs, weights, zoo
+from gantut.errors import GantutError
+from gantut.evaluate import evaluate, judge_for
+from gantut.recipes import ClassifierRecipe
+from gantut.recipes.schema import BaseRecipe
+from gantut.runs import Run
+
+SHEET = 100  # samples on the sheet of each seed
+STAGES, COLUMNS = 10, 12  # of the progression
+HISTORY_ROWS = 250  # of a published history; a run keeps up to 2,000
+SMALL = 5_000_000  # bytes: weights up to this size are published even if a recipe does not ask
+
+
+def reproduce(
+    name: str,
+    device: str = "auto",
+    progress: bool = False,
+    max_minutes: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    on_start: Callable = lambda trainer: None,
+) -> Run:
+    """Train (or go on with), evaluate and publish a recipe, on each of its seeds.
+
+    Args:
+        name: of a recipe.
+        device: ``"auto"`` or a torch device.
+        progress: show progress bars.
+        max_minutes: stop each seed's training after so long.  The card then says how much of the
+            budget was done, and the same command completes it.
+        say: told what is being done.
+        on_start: given each trainer before it starts.
+
+    Raises:
+        GantutError: not a source checkout, or training or evaluation failed.
+    """
+    target = zoo_folder() / name
+    base = recipes.load(name)
+    made = []
+    for seed in base.reproduce.seeds:
+        recipe = recipes.load(name, [f"seed={seed}"])
+        say(f"{name}, seed {seed}: training")
+        run = runs.train(recipe, None, device, progress, max_minutes, on_start)
+        say(f"{name}, seed {seed}: measuring")
+        results = _measured(run)
+        made.append((run, results))
+    say(f"{name}: publishing to {target}")
+    return publish(made, target)
+
+
+def zoo_folder() -> Path:
+    """The zoo of a source checkout.
+
+    Raises:
+        GantutError: the library is installed, and its zoo is not for writing.
+    """
+    root = zoo.FOLDER.parent.parent
+    if not (root / "pyproject.toml").is_file():
+        raise GantutError(
+            "Finished runs are published into a source checkout, and this gantut is installed "
+            "elsewhere: clone the repository and 'pip install -e .' there."
+        )
+    return zoo.FOLDER
+
+
+def is_complete(name: str) -> bool:
+    """Whether the zoo holds the recipe's run as the recipe now stands, with its whole budget."""
+    folder = zoo.FOLDER / name
+    if not (folder / "run.json").is_file():
+        return False
+    run = Run(folder)
+    same = recipes.fingerprint(run.config) == recipes.fingerprint(recipes.load(name))
+    return same and run.info["complete"] and run.config.train.epochs >= recipes.load(name).train.epochs
+
+
+def reproducible() -> list[str]:
+    """Recipes with a finished run, the judges first, since other runs are measured by them."""
+    names = [n for n in recipes.names() if not n.endswith("-live")]
+    return sorted(names, key=lambda n: (not isinstance(recipes.load(n), ClassifierRecipe), n))
+
+
+def _measured(run: Run) -> list[dict]:
+    """The run's measurements: those in its folder, if they are of these weights and this judge."""
+    is_judge = isinstance(run.config, ClassifierRecipe)
+    file = "classifier.safetensors" if is_judge else "generator.safetensors"
+    of = {
+        "weights": weights.sha256(run.folder / file),
+        "judge": None if is_judge else judge_for(run).name,
+    }
+    done = run.folder / "measured.json"
+    if done.is_file():
+        saved = json.loads(done.read_text())
+        if saved["of"] == of:
+            return saved["results"]
+    results = evaluate(run, run.config.reproduce.samples)
+    runs.write_json(done, {"of": of, "results": results})
+    return results
+
+
+def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
+    """Write a finished run, and what is kept of its other seeds, into a folder of the zoo.
+
+    Args:
+        made: a run and its measurements, for each seed; the first is the one that is exhibited.
+        target: the folder; what it held before is replaced.
+    """
+    first, results = made[0]
+    recipe = first.config
+    aside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    info = dict(first.info)
+    info["complete"] = all(run.info["complete"] for run, _ in made)
+    (aside / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
+    _history(first).write_csv(aside / "history.csv", HISTORY_ROWS)
+    if isinstance(recipe, ClassifierRecipe):
+        shutil.copy(first.folder / "classifier.safetensors", aside)
+    else:
+        info["progress_epochs"] = _progress(first, aside / "progress.png")
+        grids.save(first.sample(SHEET), aside / "samples.png", columns=10)
+        file = first.folder / "generator.safetensors"
+        if recipe.reproduce.publish_weights or file.stat().st_size <= SMALL:
+            shutil.copy(file, aside)
+        for run, _ in made[1:]:
+            folder = aside / f"seed-{run.config.seed}"
+            folder.mkdir()
+            _history(run).write_csv(folder / "history.csv", HISTORY_ROWS)
+            grids.save(run.sample(SHEET), folder / "samples.png", columns=10)
+    runs.write_json(aside / "run.json", info)
+    runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
+    if len(made) > 1:
+        _seeds(made, aside / "seeds.csv")
+    (aside / "card.md").write_text(card(recipe, info, made), encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    return Run(target)
+
+
+def _history(run: Run) -> callbacks.History:
+    """The history as the checkpoint keeps it, with all its digits."""
+    state = torch.load(run.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    history = callbacks.History()
+    history.load_state_dict(state["history"])
+    return history
+
+
+def _progress(run: Run, path: Path) -> list[int]:
+    """A sheet of stages by samples, its stages evenly spaced in the logarithm of the epoch."""
+    epochs, images = run.progress
+    last = epochs[-1]
+    wanted = {0, *(round(last ** (i / (STAGES - 2))) for i in range(STAGES - 1))}
+    chosen = [i for i, epoch in enumerate(epochs) if epoch in wanted]
+    sheet = images[chosen, :COLUMNS].flatten(0, 1)
+    grids.save(sheet, path, columns=COLUMNS)
+    return [epochs[i] for i in chosen]
+
+
+def _final(run: Run, rows: list[dict]) -> dict[str, float]:
+    return {r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"] and "of" not in r}
+
+
+def _seeds(made: list[tuple[Run, list[dict]]], path: Path) -> None:
+    tables = [{"seed": r.config.seed, "seconds": r.info["seconds"], **_final(r, m)} for r, m in made]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, tables[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(tables)
+
+
+def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> str:
+    """The page about a finished run, Markdown: what it is, what it cost, what was measured."""
+    runs_of = [run for run, _ in made]
+    cost = ", ".join(f"{run.info['seconds'] / 60:.1f}" for run in runs_of)
+    seen = [run.info["images_seen"] for run in runs_of]
+    budget = runs_of[0].info["images_of_budget"]
+    parameters = ", ".join(f"{k} {v:,}" for k, v in info["parameters"].items())
+    state = (
+        "The whole budget was completed."
+        if info["complete"]
+        else f"The budget is not complete; `gantut reproduce {recipe.name}` goes on from here."
+    )
+    lines = [
+        f"# {recipe.name}",
+        "",
+        recipe.about.strip(),
+        "",
+        "| | |",
+        "|---|---|",
+        f"| command | `gantut reproduce {recipe.name}` |",
+        f"| device | {info['device']}, {info['threads']} thread(s) |",
+        f"| seeds | {', '.join(str(run.config.seed) for run in runs_of)} |",
+        f"| training, minutes for each seed | {cost} |",
+        f"| images seen, of the budget of {budget:,} | {', '.join(f'{s:,}' for s in seen)} |",
+        f"| parameters | {parameters} |",
+        f"| versions | {', '.join(f'{k} {v}' for k, v in info['versions'].items())} |",
+        "",
+        state,
+        "",
+        "| seed | epoch | metric | of | value | images | network | reference |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for run, rows in made:
+        for r in rows:
+            lines.append(
+                f"| {run.config.seed} | {r['epoch']:g} | {r['metric']} | {r.get('of', 'samples')} | "
+                f"{r['value']:.4f} | {r['samples']:,} | {r['network']} | {r['reference'] or '-'} |"
+            )
+    if not isinstance(recipe, ClassifierRecipe):
+        lines += ["", f"`samples.png` shows the first {SHEET} samples of the seed, not a choice."]
+    return "\n".join(lines) + "\n"
+
+
+__all__ = ["card", "is_complete", "publish", "reproduce", "reproducible", "zoo_folder"]

@@ -1,0 +1,251 @@
+"""What came out of a recipe: a folder with weights, history, samples and measurements.
+
+A run in the making lies under ``GANTUT_HOME/runs/NAME/seed-S``; a finished one that the course
+exhibits lies in :mod:`gantut.zoo`.  :class:`Run` reads both.
+
+=============================  ====================================================================
+file                           what it holds
+=============================  ====================================================================
+``config.yaml``                the whole recipe
+``run.json``                   what it cost: device, seconds, images seen of the budget, versions
+``history.csv``                the scalars; see :class:`gantut.callbacks.History`
+``generator.safetensors``      the weights to sample from, float16 (``classifier.safetensors``)
+``samples/``, ``progress.png`` sheets from the same latent vectors over time
+``metrics.json``               a list of measurements; see :mod:`gantut.evaluate`
+``checkpoint.pt``              all that is needed to go on (not in the zoo)
+=============================  ====================================================================
+"""
+
+import json
+import platform
+import time
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import gantut
+from gantut import build, callbacks, grids, recipes, weights
+from gantut.errors import CheckpointError, DataError, InputError
+from gantut.home import runs_dir
+from gantut.recipes import ClassifierRecipe
+from gantut.recipes.schema import BaseRecipe
+from gantut.sampling import sample
+
+
+class Run:
+    """A run that was trained, read from its folder; each part when it is first asked for.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not (self.folder / "config.yaml").is_file():
+            raise CheckpointError(f"There is no run in {self.folder}.")
+
+    def __repr__(self) -> str:
+        return f"Run({self.config.name!r}, seed {self.config.seed})"
+
+    @cached_property
+    def config(self) -> BaseRecipe:
+        """The recipe it was trained by."""
+        return recipes.load(self.folder / "config.yaml")
+
+    @cached_property
+    def info(self) -> dict:
+        """What it cost: device, seconds, images seen and of how many, versions."""
+        return self._json("run.json")
+
+    @cached_property
+    def metrics(self) -> list[dict]:
+        """Measurements: each with its value, sample count, network and reference set."""
+        return self._json("metrics.json")
+
+    @cached_property
+    def history(self) -> dict[str, np.ndarray]:
+        """The scalars over the run: column name to array; see :class:`gantut.callbacks.History`."""
+        return callbacks.read_csv(self._file("history.csv"))
+
+    @cached_property
+    def seeds(self) -> list[dict]:
+        """One row of measurements for each seed of this recipe that was run."""
+        table = self._file("seeds.csv").read_text().splitlines()
+        columns = table[0].split(",")
+        return [dict(zip(columns, map(float, row.split(",")))) for row in table[1:]]
+
+    @cached_property
+    def card(self) -> str:
+        """A page about the run, Markdown."""
+        return self._file("card.md").read_text(encoding="utf-8")
+
+    @cached_property
+    def generator(self) -> nn.Module:
+        """The generator, in evaluation mode, on the CPU."""
+        if isinstance(self.config, ClassifierRecipe):
+            raise InputError(f"{self.config.name} is a classifier and generates nothing.")
+        network = build.generator(self.config, tuple(self.info["image_shape"]))
+        return weights.load(network, self._file("generator.safetensors")).eval()
+
+    def sample(self, n: int, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """``n`` images ``[n, C, H, W]`` in [-1, 1]: the first of a seed, by default the run's own."""
+        data = self.config.data
+        seed = self.config.seed if seed is None else seed
+        return sample(self.generator, n, labels, seed, data.mean, data.std)
+
+    @property
+    def progress(self) -> tuple[list[int], Tensor]:
+        """Samples over time: the epochs, and uint8 images ``[stages, n, C, H, W]``.
+
+        Each column of images comes from one latent vector.
+        """
+        shape = tuple(self.info["image_shape"])
+        if (self.folder / "progress.png").is_file():
+            epochs = self.info["progress_epochs"]
+            images = grids.load(self.folder / "progress.png", shape)
+            return epochs, images.view(len(epochs), -1, *shape)
+        sheets = sorted((self.folder / "samples").glob("epoch-*.png"))
+        if not sheets:
+            raise CheckpointError(f"The run in {self.folder} has no samples over time.")
+        epochs = [int(s.stem.removeprefix("epoch-")) for s in sheets]
+        return epochs, torch.stack([grids.load(s, shape) for s in sheets])
+
+    def at_seed(self, seed: int) -> "SeedOf":
+        """What the zoo keeps of another seed of the same recipe: its history and samples."""
+        return self if seed == self.config.seed else SeedOf(self, seed)
+
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise CheckpointError(f"The run in {self.folder} has no {name}.")
+        return path
+
+    def _json(self, name: str):
+        return json.loads(self._file(name).read_text(encoding="utf-8"))
+
+
+class SeedOf:
+    """Another seed of a finished run: ``history``, and the first 100 ``samples`` (uint8)."""
+
+    def __init__(self, run: Run, seed: int):
+        self.folder = run.folder / f"seed-{seed}"
+        self.image_shape = tuple(run.info["image_shape"])
+        if not self.folder.is_dir():
+            raise CheckpointError(f"The run in {run.folder} has no seed {seed}.")
+
+    @cached_property
+    def history(self) -> dict[str, np.ndarray]:
+        return callbacks.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def samples(self) -> Tensor:
+        return grids.load(self.folder / "samples.png", self.image_shape)
+
+
+def folder_of(recipe: BaseRecipe) -> Path:
+    """Where a recipe's run lies while it is made."""
+    return runs_dir() / recipe.name / f"seed-{recipe.seed}"
+
+
+def train(
+    recipe: BaseRecipe,
+    folder: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = False,
+    max_minutes: float | None = None,
+    on_start=lambda trainer: None,
+) -> Run:
+    """Train a recipe in a run folder, or go on where a checkpoint in it leaves off.
+
+    Args:
+        recipe: from :func:`gantut.recipes.load`.
+        folder: of the run; ``GANTUT_HOME/runs/NAME/seed-S`` if None.
+        device: ``"auto"`` or a torch device.
+        progress: show a progress bar.
+        max_minutes: stop after so long, with a checkpoint to go on from; None: finish.
+        on_start: called with the trainer before it starts, for example to keep hold of it.
+
+    Raises:
+        CheckpointError: the folder holds a run of another recipe.
+        TrainingError: the losses are no longer numbers.
+        DataError: the data cannot be had, or the folder not be written.
+    """
+    folder = folder_of(recipe) if folder is None else Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").touch()
+    except OSError as error:
+        raise DataError(
+            f"Cannot write into {folder} ({error.strerror}); "
+            "set GANTUT_HOME to a folder that you may write to."
+        ) from None
+    trainer = build.trainer(recipe, folder, device, progress=progress)
+    if (folder / "checkpoint.pt").is_file():
+        trainer.load()
+    (folder / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
+    if max_minutes is not None:
+        trainer.callbacks.append(Deadline(60 * max_minutes))
+    on_start(trainer)
+    if trainer.iteration < recipe.train.epochs * trainer.iterations_per_epoch:
+        trainer.fit(epochs=recipe.train.epochs)
+    kind = "classifier" if isinstance(recipe, ClassifierRecipe) else "generator"
+    network = trainer.game.classifier if kind == "classifier" else trainer.generator
+    weights.save(network, folder / f"{kind}.safetensors", half=True)
+    write_json(folder / "run.json", _info(recipe, trainer))
+    return Run(folder)
+
+
+class Deadline(callbacks.Callback):
+    """Asks the trainer to stop once so many seconds are over."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def start(self, trainer) -> None:
+        self._end = time.monotonic() + self.seconds
+
+    def read(self, trainer) -> None:
+        if time.monotonic() > self._end:
+            trainer.stop_requested = True
+
+    epoch = read
+
+
+def _info(recipe: BaseRecipe, trainer) -> dict:
+    budget = recipe.train.epochs * trainer.iterations_per_epoch
+    images = trainer.batches.image_set
+    device = images.device
+    count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
+    return {
+        "name": recipe.name,
+        "seed": recipe.seed,
+        "iterations": trainer.iteration,
+        "iterations_of_budget": budget,
+        "complete": trainer.iteration >= budget,
+        "epochs": trainer.exact_epoch,
+        "images_seen": trainer.images_seen,
+        "images_of_budget": recipe.train.epochs * len(images),
+        "seconds": round(trainer.seconds, 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "threads": recipe.train.threads or torch.get_num_threads(),
+        "parameters": {name: count(m) for name, m in trainer.game.modules.items()},
+        "image_shape": list(images.image_shape),
+        "versions": {
+            "gantut": gantut.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def write_json(path: Path, value) -> None:
+    """Write JSON aside and rename it."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,35 @@
+"""What came out?  The finished runs that the course exhibits.
+
+Everything in here was written by ``gantut reproduce``.
+
+    run = load("mlp-mnist")
+    run.sample(16)      # float [16, 1, 28, 28] in [-1, 1]
+    print(run.card)     # device, images seen of the budget, time, measurements
+"""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+
+from gantut.errors import CheckpointError
+from gantut.runs import Run
+
+FOLDER = Path(str(resources.files("gantut.zoo")))
+
+
+def names() -> list[str]:
+    """Names of the finished runs, in alphabetical order."""
+    return sorted(f.parent.name for f in FOLDER.glob("*/config.yaml"))
+
+
+def load(name: str) -> Run:
+    """A finished run.
+
+    Raises:
+        CheckpointError: there is none of that name.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        raise CheckpointError(f"The zoo has no finished run {name!r}{hint}")
+    return Run(FOLDER / name)
