@@ -844,7 +844,7 @@ def moment(history, images, epoch, keys=("d_loss", "g_loss"), columns=4, title=N
     history = per_epoch(history, [key for group in panels.values() for key in group])
     sheet = _tile(_zoom(pixels, 2, "nearest"), columns, 2)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.0, max(3.6, 2.0 * len(panels))))
+        figure = Figure(figsize=(9.0, max(3.6, 2.2 * len(panels))))
         layout = figure.add_gridspec(len(panels), 2, width_ratios=(1, 1.7))
         left = figure.add_subplot(layout[:, 0])
         right = [figure.add_subplot(layout[i, 1]) for i in range(len(panels))]

@@ -13,6 +13,7 @@ On a page without a kernel the picture of its present position stands in its pla
 
 import html
 import math
+import re
 from collections.abc import Mapping
 
 import ipywidgets
@@ -93,7 +94,8 @@ class Explorer:
             self._update()
 
     def _update(self):
-        self.figure, self.numbers, self.sentence = self.draw(**self.value)
+        self.figure, self.numbers, sentence = self.draw(**self.value)
+        self.sentence = re.sub(r"-(?=\d)", "−", sentence)
         self.figure.alt = f"{self.figure.alt} {self.sentence}"
         self._picture.value = plots.png_bytes(self.figure)
         # aria-live: a screen reader says the new numbers when a control has moved.
@@ -188,7 +190,7 @@ class SmoothingExplorer(Explorer):
         )
 
     def draw(self, real_label, fake_label):
-        d = torch.linspace(0.002, 0.998, 499, dtype=torch.float64)
+        d = torch.linspace(0, 1, 501, dtype=torch.float64)
         series, marks, floors = {}, [], []
         for name, label, color, style in (
             (f"on real, label {real_label:.2f}", real_label, plots.REAL_COLOR, plots.SOLID),
@@ -196,7 +198,7 @@ class SmoothingExplorer(Explorer):
         ):
             target = torch.full_like(d, label)
             series[name] = (F.binary_cross_entropy(d, target, reduction="none"), color, style)
-            floor = -sum(t * math.log(t) for t in (label, 1 - label) if t > 0)
+            floor = sum(t * math.log(1 / t) for t in (label, 1 - label) if t > 0)
             floors.append(floor)
             marks.append((label, floor, color))
         numbers = {
