@@ -9,7 +9,8 @@
 4. Each page says at its end when it was created and last changed, and when it
    was last verified if the build knows (`GANTUT_VERIFIED`, a date: set where the
    build follows a passing test run).
-5. Scrollable regions can be reached by keyboard.
+5. Wide tables scroll in a box that the keyboard reaches, and the bibliography is
+   marked up as what it is.
 """
 
 from __future__ import annotations
@@ -91,9 +92,13 @@ def history(source: Path) -> tuple[str, str] | None:
     return (dates[-1], dates[0]) if dates else None
 
 
-def add_dates(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
     if doctree is None or pagename not in app.env.found_docs:
         return
+    # docutils calls the bibliography a list, but its entries are no list items.
+    context["body"] = context["body"].replace(
+        '<div role="list" class="citation-list">', '<div class="citation-list">'
+    )
     dates = history(Path(app.env.doc2path(pagename)))
     pieces = []
     if dates:
@@ -126,7 +131,7 @@ def setup(app: Sphinx) -> dict:
     remove_thebe(app)
     # Before sphinx.ext.mathjax and the theme look at the configuration.
     app.connect("config-inited", configure, priority=100)
-    app.connect("html-page-context", add_dates)
+    app.connect("html-page-context", finish_page)
     app.connect("build-finished", copy_mathjax)
     app.add_post_transform(KeyboardScrolling)
     app.add_js_file("gantut.js", loading_method="defer")

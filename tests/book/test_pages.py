@@ -1,0 +1,140 @@
+"""Every page works in a browser: light and dark, wide and narrow, for everybody."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import pytest
+
+from .conftest import HTML, pages
+
+WIDTHS = {"wide": 1280, "narrow": 390}
+
+# What axe finds in the theme's own markup, which no page can change:
+# rule -> [(part of the CSS selector, reason)].
+OWNED_BY_THE_THEME: dict[str, list[tuple[str, str]]] = {}
+
+
+def test_the_book_is_built() -> None:
+    assert (HTML / "index.html").is_file(), "no built book: run `make book` first"
+    assert len(pages()) >= 3
+
+
+class Opened:
+    """A page after loading, with everything that went wrong on the way."""
+
+    def __init__(self, browser, address: str, path: str, scheme: str, width: int) -> None:
+        self.problems: list[str] = []
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme
+        )
+        self.page = page = self.context.new_page()
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
+        page.on("requestfailed", lambda request: self.problems.append(f"no answer: {request.url}"))
+        # A reader may be offline, and need not be known to other servers.
+        page.route(
+            lambda url: not url.startswith((address, "data:", "blob:")),
+            lambda route: route.abort(),
+        )
+        page.goto(address + path, wait_until="load")
+        page.wait_for_function("!window.MathJax || window.MathJax.startup?.promise !== undefined")
+        page.evaluate("window.MathJax ? window.MathJax.startup.promise : null")
+
+    def _console(self, message) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text} ({message.location.get('url')})")
+
+
+@pytest.fixture
+def opened(request, browser, address):
+    path, scheme, width = request.param
+    page = Opened(browser, address, path, scheme, WIDTHS[width])
+    yield page
+    page.context.close()
+
+
+def variants(schemes=("light", "dark"), widths=("wide", "narrow")):
+    chosen = [(path, s, w) for path in pages() for s in schemes for w in widths]
+    return pytest.mark.parametrize("opened", chosen, indirect=True, ids="-".join)
+
+
+@pytest.mark.browser
+@variants()
+def test_page_opens_without_errors_and_fits(opened, request) -> None:
+    page = opened.page
+    scheme = request.node.callspec.params["opened"][1]
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+
+    excess, culprits = page.evaluate(
+        """() => {
+          const root = document.documentElement;
+          const wide = [...document.querySelectorAll('.bd-main *')].filter(
+            e => e.getBoundingClientRect().right > root.clientWidth + 1);
+          return [root.scrollWidth - root.clientWidth,
+                  wide.slice(0, 5).map(e => e.outerHTML.slice(0, 120))];
+        }"""
+    )
+    assert excess <= 0, f"the page scrolls sideways by {excess} px: {culprits}"
+
+    formulas, typeset, wrong = page.evaluate(
+        """() => [document.querySelectorAll('span.math, div.math').length,
+                  document.querySelectorAll(':is(span, div).math mjx-container').length,
+                  [...document.querySelectorAll('mjx-merror')].map(e => e.title || e.innerText)]"""
+    )
+    assert wrong == [], f"formulas that MathJax cannot read: {wrong}"
+    assert typeset >= formulas, f"{formulas} formulas, but only {typeset} are set"
+
+    # Lazy pictures load when they come into view.
+    page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    broken = page.evaluate(
+        """async () => {
+          const all = [...document.images];
+          await Promise.all(all.map(i => i.decode().catch(() => null)));
+          return all.filter(i => i.naturalWidth === 0).map(i => i.src);
+        }"""
+    )
+    assert broken == []
+    assert opened.problems == []
+
+
+@pytest.mark.browser
+@variants()
+def test_page_has_no_serious_accessibility_violation(opened, request) -> None:
+    page = opened.page
+    page.add_script_tag(
+        content=files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    )
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert found["passes"], "axe looked at nothing"
+    violations = [
+        f"{violation['impact']} {violation['id']}: {violation['help']}\n"
+        f"    {json.dumps(node['target'])} {node['html'][:160]}\n"
+        f"    {node['failureSummary']}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+        if not is_owned_by_the_theme(violation["id"], node["target"])
+    ]
+    assert not violations, "\n".join(violations)
+
+
+def is_owned_by_the_theme(rule: str, target: list) -> bool:
+    selector = json.dumps(target)
+    return any(part in selector for part, _ in OWNED_BY_THE_THEME.get(rule, []))
+
+
+@pytest.mark.browser
+@variants(schemes=["light"], widths=["wide"])
+def test_every_figure_has_alternative_text(opened) -> None:
+    pictures = opened.page.evaluate(
+        """[...document.querySelectorAll('article img')].map(i => [i.getAttribute('src'), i.alt])"""
+    )
+    lacking = [
+        source
+        for source, alt in pictures
+        # Sphinx writes the file's address where an author wrote nothing.
+        if not alt or len(alt) < 20 or "_images/" in alt or alt == source
+    ]
+    assert lacking == [], "figures without a description (cell metadata mystnb: image: alt)"
