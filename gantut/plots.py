@@ -599,7 +599,7 @@ def pixel_histogram(values, counts=None, bins=64, reach=(-1.0, 1.0), title=None,
 # ---------------------------------------------------------------------------------------------
 # Curves
 
-_LOSS, _PROBABILITY, _SHARE = "loss (nats)", "D's output, as a probability", "share judged rightly"
+_LOSS, _PROBABILITY, _SHARE = "loss (nats)", "D, as a probability", "share judged rightly"
 
 # What each column of a history is: name on the page, colour, line style, axis.
 _KNOWN = {

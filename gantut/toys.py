@@ -176,7 +176,7 @@ def optimal_logit(p, q, x):
     return p.log_prob(x) - q.log_prob(x)
 
 
-def jensen_shannon(p, q, points=4001):
+def jensen_shannon(p, q, points=40001):
     """Jensen–Shannon divergence of two densities on a line, in nats: 0 if equal, log 2 at most.
 
     Goodfellow et al. 2014, theorem 1: against the best discriminator the game is worth
