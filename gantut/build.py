@@ -155,7 +155,8 @@ def _classification(recipe: ClassifierRecipe, images: data.ImageSet, seeds: dict
     with torch.random.fork_rng():
         torch.manual_seed(seeds["torch"])
         section = recipe.classifier.model_dump(exclude={"family"})
-        net = CLASSIFIERS[recipe.classifier.family](**section).to(device)
+        net = CLASSIFIERS[recipe.classifier.family](**section)
+        net = net.to(device, memory_format=torch.channels_last)
     return Classification(
         net, optimizer(recipe.optimizer, net), recipe.shift, recipe.rotate, _autocast(recipe, device)
     )

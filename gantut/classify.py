@@ -50,7 +50,8 @@ class Classification:
 def play(game: Classification, next_batch: Callable) -> dict[str, Tensor]:
     """One step down the cross-entropy on one batch; a step in the sense of :mod:`gantut.steps`."""
     images, labels = next_batch()
-    images = vary(images, game.shift, game.rotate)
+    # Channels last: convolutions on a CPU are about a quarter faster on that layout.
+    images = vary(images, game.shift, game.rotate).contiguous(memory_format=torch.channels_last)
     with game.autocast():
         logits = game.classifier(images).float()
     loss = F.cross_entropy(logits, labels)

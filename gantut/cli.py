@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
+import gantut
 from gantut.errors import GantutError, InputError
 
 app = typer.Typer(
@@ -26,6 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+# Some versions of typer carry a click of their own; this is the one that they raise.
+UsageError = typer.BadParameter.__base__
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value, such as train.epochs=5.")]
@@ -61,10 +64,10 @@ def doctor() -> None:
     """Report what gantut finds on this machine: Python, torch, device, data, cache, versions."""
     import torch
 
-    from gantut import data
+    from gantut import sources
     from gantut.home import home
 
-    print(f"gantut       {metadata.version('gantut')}")
+    print(f"gantut       {gantut.__version__}")
     print(f"Python       {platform.python_version()} ({platform.system()} {platform.machine()})")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
     print(f"torch        {torch.__version__}, {torch.get_num_threads()} CPU thread(s), GPU: {gpu}")
@@ -76,10 +79,10 @@ def doctor() -> None:
     place = home()
     free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
     print(f"cache        {place} ({_size(free)} free on its disk)")
-    parts = {part: size for part, _, size in data.usage()}
+    parts = {part.name: part.bytes for part in sources.usage()}
     for name in ("mnist", "cifar10"):
-        there = [size for part, size in parts.items() if part.endswith(name)]
-        print(f"{name:<12} {_size(there[0]) + ' in the cache' if there else 'not fetched yet'}")
+        there = f"{_size(parts[name])} in the cache" if name in parts else "not fetched yet"
+        print(f"{name:<12} {there}")
 
 
 def _size(n: int) -> str:
@@ -92,19 +95,20 @@ def data_command(
     remove: Annotated[list[str] | None, typer.Option(help="Remove this part of the cache.")] = None,
 ) -> None:
     """Show what the cache holds; fetch data sets, or remove parts."""
-    from gantut import data
+    from gantut import data, sources
     from gantut.home import home
 
     for name in names or []:
         for split in ("train", "test"):
             print(data.load(name, split))
-    for part in remove or []:
-        print(f"removed {part}, {_size(data.remove(part))}")
-    rows = data.usage()
+    for name in remove or []:
+        for part in sources.remove(name):
+            print(f"removed {part.name}, {_size(part.bytes)}")
+    parts = sources.usage()
     print(f"cache: {home()}")
-    for part, path, size in rows:
-        print(f"  {part:<40} {_size(size):>10}  {path}")
-    print(f"  {'in all':<40} {_size(sum(size for _, _, size in rows)):>10}")
+    for part in parts:
+        print(f"  {part.name:<40} {_size(part.bytes):>10}")
+    print(f"  {'in all':<40} {_size(sum(part.bytes for part in parts)):>10}")
 
 
 @app.command("recipes")
@@ -235,9 +239,9 @@ def main() -> None:
         code = app(standalone_mode=False)
     except GantutError as error:
         _fail(str(error), error.exit_code)
-    except click.ClickException as error:
+    except UsageError as error:
         _fail(f"{error.format_message()} 'gantut --help' shows what there is.", 2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     except BrokenPipeError:
         sys.exit(1)

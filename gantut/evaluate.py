@@ -132,3 +132,40 @@ def classifier_of(run: Run) -> torch.nn.Module:
     section = run.config.classifier
     network = CLASSIFIERS[section.family](**section.model_dump(exclude={"family"}))
     return weights.load(network, run.folder / "classifier.safetensors").eval()
+
+
+def table(runs: list[Run]) -> str:
+    """The final measurements of several runs, as aligned text: a row a run, a column a metric.
+
+    Raises:
+        InputError: a column would mix numbers that cannot be compared: of another sample count,
+            network or reference set.
+    """
+    columns: dict[str, dict] = {}
+    rows = []
+    for run in runs:
+        final = [m for m in run.metrics if m["epoch"] == run.info["epochs"] and "of" not in m]
+        row = {"run": f"{run.config.name}, seed {run.config.seed}"}
+        for m in final:
+            if m["seed"] != run.config.seed:
+                continue
+            first = columns.setdefault(m["metric"], m)
+            for key in ("samples", "network", "reference"):
+                if m[key] != first[key]:
+                    raise InputError(
+                        f"{m['metric']} cannot be compared: its {key} is {m[key]} for "
+                        f"{run.config.name} and {first[key]} for another run. Measure both alike "
+                        "with 'gantut evaluate'."
+                    )
+            row[m["metric"]] = f"{m['value']:.4f}"
+        rows.append(row)
+    names = ["run", *columns]
+    cells = [names, *[[row.get(name, "-") for name in names] for row in rows]]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in cells]
+    notes = [
+        f"{name}: {m['samples']} images, {m['network']}"
+        + (f", against {m['reference']}" if m["reference"] else "")
+        for name, m in columns.items()
+    ]
+    return "\n".join([*lines, "", *notes])
