@@ -1,0 +1,339 @@
+"""Properties of the checkout as a whole: sizes, pins, notebooks as they are committed."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.tools.execute import first_cell
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+
+CHAPTERS = sorted(BOOK.glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
+NOTEBOOKS = CHAPTERS + SOLUTIONS
+
+each_notebook = pytest.mark.parametrize(
+    "path", NOTEBOOKS, ids=lambda path: path.relative_to(BOOK).as_posix()
+)
+each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def committed_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    paths = (ROOT / name for name in listed.split("\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def megabytes(paths: list[Path]) -> float:
+    return sum(path.stat().st_size for path in paths) / 1e6
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    notebook = nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+# --- sizes -------------------------------------------------------------------
+
+
+def test_checkout_clones_fast() -> None:
+    assert megabytes(committed_files()) < 40
+
+
+def test_finished_runs_stay_small() -> None:
+    zoo = [path for path in committed_files() if "zoo" in path.relative_to(ROOT).parts[:2]]
+    assert megabytes(zoo) < 25
+
+
+@each_notebook
+def test_notebook_opens_quickly(path: Path) -> None:
+    assert path.stat().st_size < 700_000
+
+
+# --- the table of contents -----------------------------------------------------
+
+
+def pages_in_the_table_of_contents() -> set[str]:
+    found: set[str] = set()
+
+    def walk(node) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("root", "file"):
+                    found.add(value)
+                else:
+                    walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    return found
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    written = {
+        path.relative_to(ROOT).with_suffix("").as_posix()
+        for path in committed_files()
+        if path.suffix in (".md", ".ipynb") and path.is_relative_to(BOOK)
+    }
+    assert written == pages_in_the_table_of_contents()
+
+
+@each_chapter
+def test_chapter_has_a_page_of_solutions(path: Path) -> None:
+    assert (BOOK / "solutions" / path.name).is_file()
+
+
+def test_links_of_the_documents_beside_the_book_resolve() -> None:
+    broken = []
+    for document in ROOT.glob("*.md"):
+        text = document.read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'(?:src|href)="([^"#]+)"', text)
+        for link in links:
+            if not re.match(r"[a-z]+:", link) and not (document.parent / link).exists():
+                broken.append((document.name, link))
+    assert broken == []
+
+
+# --- notebooks as they are committed ---------------------------------------------
+
+
+def test_there_are_notebooks() -> None:
+    assert CHAPTERS
+    assert len(SOLUTIONS) == len(CHAPTERS)
+
+
+@each_notebook
+def test_first_cell_installs_from_the_repository_of_the_configuration(path: Path) -> None:
+    expected = first_cell()
+    cell = nbformat.read(path, as_version=4).cells[0]
+    assert cell.cell_type == "code"
+    assert cell.source == expected.source, "run `make first-cells`"
+    assert cell.metadata == expected.metadata
+    assert cell.outputs == []
+    later = [c.source for c in code_cells(path)[1:] if re.search(r"^\s*[%!]\s*pip ", c.source, re.M)]
+    assert later == []
+
+
+@each_notebook
+def test_every_code_cell_was_executed_from_top_to_bottom(path: Path) -> None:
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert [cell.source for cell in cells if not cell.source.strip()] == []
+    failed = [
+        output.ename
+        for cell in cells
+        for output in cell.outputs
+        if output.output_type == "error" and "raises-exception" not in tags(cell)
+    ]
+    assert failed == []
+
+
+@each_notebook
+def test_no_cell_is_skipped(path: Path) -> None:
+    known = {
+        "hide-cell", "hide-input", "hide-output", "nbval-ignore-output", "raises-exception",
+        "remove-cell", "remove-input", "remove-output", "remove-stderr",
+    }  # fmt: skip
+    for cell in code_cells(path):
+        # `nbval-skip` is among the unknown ones. A comment would show on the page.
+        assert set(tags(cell)) <= known
+        assert "NBVAL" not in cell.source
+        assert "%%script" not in cell.source
+
+
+@each_notebook
+def test_notebook_carries_nothing_of_the_machine_it_ran_on(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert set(cell.metadata) <= {"tags", "mystnb"}
+        for output in cell.get("outputs", []):
+            text = written_text(output)
+            assert not re.search(r"/(?:root|work|home/\w+|Users/\w+)/", text), text[:300]
+            stderr = output.output_type == "stream" and output.name == "stderr"
+            assert not (stderr and "nbval-ignore-output" not in tags(cell)), text[:300]
+
+
+@each_notebook
+def test_figures_of_the_notebook_have_alternative_text(path: Path) -> None:
+    for cell in code_cells(path):
+        pictures = [o for o in cell.outputs if any(k.startswith("image/") for k in o.get("data", {}))]
+        if pictures and not {"remove-cell", "remove-output"} & set(tags(cell)):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt) >= 20, f"describe the figure in mystnb: image: alt\n{cell.source}"
+            assert len(pictures) == 1, f"one figure a cell, for one description\n{cell.source}"
+
+
+# --- what the notebooks test -------------------------------------------------------
+
+
+def written_text(output: nbformat.NotebookNode) -> str:
+    if output.output_type == "stream":
+        return output.text
+    data = output.get("data", {})
+    return "\n".join(str(data[k]) for k in ("text/plain", "text/html", "text/latex") if k in data)
+
+
+def sanitised(text: str) -> str:
+    """The text as nbval compares it."""
+    rules = configparser.RawConfigParser()
+    rules.read(ROOT / "tests" / "nbval_sanitize.cfg", encoding="utf-8")
+    for name in rules.sections():
+        text = re.sub(rules[name]["regex"], rules[name]["replace"], text, flags=re.MULTILINE)
+    return text
+
+
+def is_left_uncompared(cell: nbformat.NotebookNode) -> bool:
+    return "nbval-ignore-output" in tags(cell)
+
+
+def can_trip(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell contains an assertion, or shows a number that is compared."""
+    if re.search(r"^\s*assert\b|\bassert_\w+\(", cell.source, re.MULTILINE):
+        return True
+    if is_left_uncompared(cell):
+        return False
+    return any(re.search(r"\d", sanitised(written_text(output))) for output in cell.outputs)
+
+
+@each_chapter
+def test_most_of_a_chapter_is_compared(path: Path) -> None:
+    cells = code_cells(path)
+    uncompared = [cell.source for cell in cells if is_left_uncompared(cell)]
+    assert len(uncompared) <= 0.15 * len(cells), "\n---\n".join(uncompared)
+
+
+@each_chapter
+def test_half_of_a_chapter_can_trip_over_a_wrong_library(path: Path) -> None:
+    cells = code_cells(path)
+    cannot = [cell.source for cell in cells if not can_trip(cell)]
+    assert len(cannot) <= 0.5 * len(cells), "\n---\n".join(cannot)
+
+
+def test_the_course_as_a_whole_is_compared() -> None:
+    cells = [cell for path in NOTEBOOKS for cell in code_cells(path)]
+    assert sum(map(is_left_uncompared, cells)) <= 0.15 * len(cells)
+    assert sum(map(can_trip, cells)) >= 0.5 * len(cells)
+
+
+def test_the_rule_for_cells_that_can_trip_is_itself_right() -> None:
+    def cell(source: str, *outputs, tags=()) -> nbformat.NotebookNode:
+        made = nbformat.v4.new_code_cell(source, outputs=list(outputs))
+        made.metadata["tags"] = list(tags)
+        return made
+
+    def shown(**data) -> nbformat.NotebookNode:
+        return nbformat.v4.new_output("display_data", data=data)
+
+    number = nbformat.v4.new_output("stream", text="share 0.91\n")
+    figure = shown(**{"image/png": "AAAA1", "text/plain": "<Figure size 640x480 with 1 Axes>"})
+    bar = nbformat.v4.new_output("stream", text=" 40%|####      | 4/10 [00:01<00:02]\n")
+    assert can_trip(cell("f()", number))
+    assert can_trip(cell("for _ in range(2):\n    assert f() > .6"))
+    assert not can_trip(cell("f()", number, tags=["nbval-ignore-output"]))
+    assert can_trip(cell("assert f() > .6", number, tags=["nbval-ignore-output"]))
+    assert not can_trip(cell("f()  # assert nothing"))
+    assert not can_trip(cell("plot()", figure))
+    assert not can_trip(cell("fit()", bar))
+
+
+# --- packaging ---------------------------------------------------------------------
+
+
+def declared() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(line) for group in groups for line in group]
+
+
+def pinned() -> dict[str, list[Requirement]]:
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return found
+
+
+def test_requirements_pin_every_version_and_name_no_server() -> None:
+    for requirements in pinned().values():
+        for requirement in requirements:
+            assert [s.operator for s in requirement.specifier] == ["=="], requirement
+            assert requirement.url is None
+    assert "://" not in (ROOT / "requirements.txt").read_text(encoding="utf-8")
+
+
+def test_requirements_are_in_line_with_the_project() -> None:
+    pins = pinned()
+    for requirement in declared():
+        name = canonicalize_name(requirement.name)
+        if name == "gantut":
+            continue
+        assert name in pins, f"{name}: run `make requirements`"
+        for pin in pins[name]:
+            (exact,) = pin.specifier
+            assert requirement.specifier.contains(exact.version), f"{pin} against {requirement}"
+
+
+def test_the_library_has_lower_bounds_only() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for line in project["dependencies"]:
+        operators = [specifier.operator for specifier in Requirement(line).specifier]
+        # In Colab a pin would replace the session's torch.
+        assert operators == [">="], line
+
+
+def test_a_plain_import_is_light() -> None:
+    heavy = ("torch", "torchvision", "matplotlib", "ipywidgets", "scipy", "pandas")
+    code = (
+        "import sys, gantut; gantut.__version__; "
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_wheel_carries_recipes_and_finished_runs(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("gantut-*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    package = [
+        path.relative_to(ROOT).as_posix()
+        for path in committed_files()
+        if path.is_relative_to(ROOT / "gantut")
+    ]
+    assert set(package) <= inside
+    assert any(name.startswith("gantut/recipes/") and name.endswith(".yaml") for name in inside)
+    assert not [name for name in inside if name.startswith(("tests/", "book/"))]
