@@ -6,8 +6,8 @@ notebook, carries a description for readers who cannot see it (``.alt``), and is
 
 The players keep their colour and line style through the whole course: D is blue and solid, G
 vermilion and dashed, real data green and solid, fakes purple and dashed.  The colours are those
-of Okabe and Ito (2008), which colour-blind readers can tell apart; each has a contrast of at
-least 3:1 to the white of the page.  Figures keep that white in dark mode too.
+of Okabe and Ito (2008), the green a darker one, so that colour-blind readers can tell the lines
+of a panel apart; each has a contrast of at least 3:1 to the white of the page.  Figures keep that white in dark mode too.
 """
 
 import base64
@@ -28,7 +28,7 @@ from gantut.sampling import evaluating
 
 D_COLOR = "#0072B2"
 G_COLOR = "#D55E00"
-REAL_COLOR = "#009E73"
+REAL_COLOR = "#006B4F"
 FAKE_COLOR = "#CC79A7"
 INK = "#222222"
 SOLID, DASHED = "-", (0, (4, 1.5))

@@ -87,7 +87,7 @@ def is_complete(name: str) -> bool:
 
 def reproducible() -> list[str]:
     """Recipes with a finished run, the judges first, since other runs are measured by them."""
-    names = [n for n in recipes.names() if not n.endswith("-live")]
+    names = [n for n in recipes.names() if recipes.load(n).reproduce.seeds]
     return sorted(names, key=lambda n: (not isinstance(recipes.load(n), ClassifierRecipe), n))
 
 

@@ -124,7 +124,7 @@ class Log(Section):
 class Reproduce(Section):
     """What ``gantut reproduce`` does with the recipe."""
 
-    seeds: list[Seed] = [0]
+    seeds: list[Seed] = Field([0], description="empty: no finished run is kept")
     samples: Positive = 10_000
     publish_weights: bool = True
 
