@@ -177,18 +177,17 @@ def train(
         DataError: the data cannot be had, or the folder not be written.
     """
     folder = folder_of(recipe) if folder is None else Path(folder)
+    trainer = build.trainer(recipe, folder, device, progress=progress)
+    if (folder / "checkpoint.pt").is_file():
+        trainer.load()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").touch()
+        (folder / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"Cannot write into {folder} ({error.strerror}); "
             "set GANTUT_HOME to a folder that you may write to."
         ) from None
-    trainer = build.trainer(recipe, folder, device, progress=progress)
-    if (folder / "checkpoint.pt").is_file():
-        trainer.load()
-    (folder / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
     if max_minutes is not None:
         trainer.callbacks.append(Deadline(60 * max_minutes))
     on_start(trainer)

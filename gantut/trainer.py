@@ -83,6 +83,8 @@ class Trainer:
             self.ema_decay = 0.5 ** (batches.batch_size / ema_half_life)
         self._unread: list[dict[str, Tensor]] = []
         self._started = self._last_saved = time.monotonic()
+        self._training = False
+        self._random = _default_random_state()
         with self._random_state():
             torch.manual_seed(seed)
 
@@ -232,7 +234,7 @@ class Trainer:
             "batches": self.batches.state_dict(),
             "history": self.history.state_dict(),
             "latest": dict(self.latest),
-            "random": self._random,
+            "random": _default_random_state() if self._training else self._random,
             "game_random": {k: r.get_state() for k, r in self.game.generators.items()},
         }
         return state
@@ -279,9 +281,6 @@ class Trainer:
         """
         path = self._checkpoint(path)
         aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        inside = getattr(self, "_inside", False)
-        if inside:
-            self._random = _default_random_state()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
@@ -328,13 +327,12 @@ class Trainer:
     def _random_state(self) -> Iterator[None]:
         """The run's own state of torch's default generators inside, the caller's outside."""
         outside = _default_random_state()
-        if hasattr(self, "_random"):
-            _set_default_random_state(self._random)
-        self._inside = True
+        _set_default_random_state(self._random)
+        self._training = True
         try:
             yield
         finally:
-            self._inside = False
+            self._training = False
             self._random = _default_random_state()
             _set_default_random_state(outside)
 
