@@ -3,17 +3,17 @@
 A run in the making lies under ``GANTUT_HOME/runs/NAME/seed-S``; a finished one that the course
 exhibits lies in :mod:`gantut.zoo`.  :class:`Run` reads both.
 
-=============================  ====================================================================
-file                           what it holds
-=============================  ====================================================================
-``config.yaml``                the whole recipe
-``run.json``                   what it cost: device, seconds, images seen of the budget, versions
-``history.csv``                the scalars; see :class:`gantut.callbacks.History`
-``generator.safetensors``      the weights to sample from, float16 (``classifier.safetensors``)
-``samples/``, ``progress.png`` sheets from the same latent vectors over time
-``metrics.json``               a list of measurements; see :mod:`gantut.evaluate`
-``checkpoint.pt``              all that is needed to go on (not in the zoo)
-=============================  ====================================================================
+==============================  ===================================================================
+file                            what it holds
+==============================  ===================================================================
+``config.yaml``                 the whole recipe
+``run.json``                    what it cost: device, seconds, images seen of the budget, versions
+``history.csv``                 the scalars; see :class:`gantut.callbacks.History`
+``generator.safetensors``       the weights to sample from, float16 (``classifier.safetensors``)
+``samples/``, ``progress.png``  sheets from the same latent vectors over time
+``metrics.json``                a list of measurements; see :mod:`gantut.evaluate`
+``checkpoint.pt``               all that is needed to go on (not in the zoo)
+==============================  ===================================================================
 """
 
 import json

@@ -3,12 +3,12 @@
 A round reads real images from ``next_batch()``, updates both players once (the discriminator
 ``n_dis`` times) and returns what it saw, as detached tensors on the training device:
 
-==============  ==========================================================================
-``d_loss``      the discriminator's loss, a scalar, before its last update of the round
-``g_loss``      the generator's loss, a scalar, before its update
-``real_logits`` the discriminator's logits ``[N]`` on real images, from its own turn
-``fake_logits`` the same on fakes
-==============  ==========================================================================
+===============  =========================================================================
+``d_loss``       the discriminator's loss, a scalar, before its last update of the round
+``g_loss``       the generator's loss, a scalar, before its update
+``real_logits``  the discriminator's logits ``[N]`` on real images, from its own turn
+``fake_logits``  the same on fakes
+===============  =========================================================================
 
 Nothing in here reads a value back from the device: that would make a GPU wait in every round.
 """

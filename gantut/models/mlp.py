@@ -3,12 +3,12 @@
 Goodfellow et al. 2014, "Generative Adversarial Nets", section 5, used networks of this kind on
 MNIST.  Two published projects that seeded the course are settings of these two classes:
 
-====================  =========================  =======================
-recipe                generator                  discriminator
-====================  =========================  =======================
-``mlp-mnist-published``          100-32-64-128-784, LReLU .2, dropout .3    784-128-64-32-1, the same
-``mlp-minimal-mnist-published``  64-256-784, LReLU .1                       784-128-1, LReLU .1
-====================  =========================  =======================
+===============================  =======================================  =========================
+recipe                           generator                                discriminator
+===============================  =======================================  =========================
+``mlp-mnist-published``          100-32-64-128-784, LReLU .2, dropout .3  784-128-64-32-1, the same
+``mlp-minimal-mnist-published``  64-256-784, LReLU .1                     784-128-1, LReLU .1
+===============================  =======================================  =========================
 """
 
 import math
