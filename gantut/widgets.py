@@ -11,6 +11,7 @@ a cell) can move a control and look at what came of it::
 On a page without a kernel the picture of its present position stands in its place.
 """
 
+import base64
 import html
 import math
 import re
@@ -106,14 +107,16 @@ class Explorer:
         return f"{type(self).__name__}({stands})"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        data, metadata = self.figure._repr_mimebundle_()
-        data["text/plain"] = repr(self)
-        data["application/vnd.jupyter.widget-view+json"] = {
-            "version_major": 2,
-            "version_minor": 0,
-            "model_id": self.box.model_id,
+        data = {
+            "text/plain": repr(self),
+            "image/png": base64.b64encode(self._picture.value).decode("ascii"),
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.box.model_id,
+            },
         }
-        return data, metadata
+        return data, {"image/png": {"alt": self.figure.alt}}
 
 
 def _slider(text, low, high, value, step, digits=2):
@@ -275,7 +278,9 @@ class DigitBrowser(Explorer):
         self.shown = shown
         self._members = {"all": torch.arange(len(image_set.labels))}
         for index, name in enumerate(image_set.classes):
-            self._members[name] = torch.nonzero(image_set.labels.cpu() == index).flatten()
+            members = torch.nonzero(image_set.labels.cpu() == index).flatten()
+            if len(members):
+                self._members[name] = members
         longest = max(len(members) for members in self._members.values())
         super().__init__(
             label=ipywidgets.Dropdown(description="class", options=list(self._members)),
@@ -289,8 +294,6 @@ class DigitBrowser(Explorer):
         # Classes differ in size; at the end of a small one the last images are shown.
         start = max(0, min(first, len(members) - self.shown))
         chosen = members[start : start + self.shown]
-        if len(chosen) == 0:
-            raise InputError(f"the set holds no image of class {label!r}.")
         labels = self.image_set.labels[chosen.to(self.image_set.labels.device)].tolist()
         names = [self.image_set.classes[i] for i in labels]
         numbers = {"indices": chosen.tolist(), "labels": labels, "count": len(members)}
