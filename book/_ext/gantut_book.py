@@ -9,7 +9,10 @@
 4. Each page says at its end when it was created and last changed, and when it
    was last verified if the build knows (`GANTUT_VERIFIED`, a date: set where the
    build follows a passing test run).
-5. Wide tables scroll in a box that the keyboard reaches, and the bibliography is
+5. The description that a picture carries (`gantut.plots`: metadata of the output)
+   becomes the alternative text of the page's image. MyST-NB by itself knows only
+   one text for a whole cell, in the cell's metadata.
+6. Wide tables scroll in a box that the keyboard reaches, and the bibliography is
    marked up as what it is.
 """
 
@@ -23,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb.core.render import NbElementRenderer
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -109,6 +113,20 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
         context["body"] += f'<p class="gantut-dates">{" · ".join(pieces)}</p>\n'
 
 
+def describe_pictures() -> None:
+    plain = NbElementRenderer.render_image
+
+    def render_image(self, data):
+        rendered = plain(self, data)
+        alt = data.output_metadata.get(data.mime_type, {}).get("alt")
+        if alt:
+            for node in rendered:
+                node["alt"] = alt
+        return rendered
+
+    NbElementRenderer.render_image = render_image
+
+
 class KeyboardScrolling(SphinxPostTransform):
     """Wide tables get a box of their own, which scrolls and takes the focus."""
 
@@ -129,6 +147,7 @@ class KeyboardScrolling(SphinxPostTransform):
 
 def setup(app: Sphinx) -> dict:
     remove_thebe(app)
+    describe_pictures()
     # Before sphinx.ext.mathjax and the theme look at the configuration.
     app.connect("config-inited", configure, priority=100)
     app.connect("html-page-context", finish_page)

@@ -29,6 +29,8 @@ class Opened:
         self.context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme
         )
+        # A busy machine starts Chromium slowly; the limit of a test catches what hangs.
+        self.context.set_default_timeout(120_000)
         self.page = page = self.context.new_page()
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
@@ -47,7 +49,7 @@ class Opened:
             self.problems.append(f"console: {message.text} ({message.location.get('url')})")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # pytest runs the tests of one variant in a row: opened once
 def opened(request, browser, address):
     path, scheme, width = request.param
     page = Opened(browser, address, path, scheme, WIDTHS[width])
