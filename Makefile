@@ -29,7 +29,8 @@ LOGS := _build/logs
 
 # A test process for each core, at most eight: each needs about 1 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n > 8 ? 8 : n)))
-N ?= $(wildcard book/[0-9]*.ipynb book/solutions/*.ipynb)
+NOTEBOOKS := $(wildcard book/[0-9]*.ipynb book/solutions/*.ipynb)
+N ?= $(NOTEBOOKS)
 PORT ?= 8000
 
 # The order of a sum depends on the number of threads, and with it the last digits
@@ -92,7 +93,7 @@ notebooks: $(INSTALLED)
 	$(PY) tests/tools/execute.py $(N)
 
 first-cells: $(INSTALLED)
-	$(PY) tests/tools/execute.py --first-cell-only $(N)
+	$(PY) tests/tools/execute.py --first-cell-only $(NOTEBOOKS)
 
 mutants: $(INSTALLED)
 	$(PY) -m tests.mutants
