@@ -62,7 +62,9 @@ BOOK_SOURCES := _config.yml _toc.yml $(shell find book gantut -type f \
 
 # --all: without it, unchanged pages are not read again, and -W passes over
 # their warnings.
+# The old pages go first, for a page that was renamed would stay among them.
 $(BOOK): $(INSTALLED) $(BOOK_SOURCES)
+	rm -rf _build/html
 	$(VENV)/bin/jupyter-book build . -W --keep-going --all
 
 serve: $(BOOK)
