@@ -99,6 +99,7 @@ def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
     results = [
         {
             "metric": "accuracy",
+            "of": "real test images",
             "value": accuracy(network, images, test.labels),
             "samples": len(images),
             "reference": f"{test.name} test, {len(images)} images",
