@@ -345,7 +345,7 @@ def image_grid(
             raise InputError(f"{n} images need {n} labels, but {len(labels)} were given.")
     rows = math.ceil(n / columns)
     if alt is None:
-        alt = f"{n} {_noun(pixels)} images in {rows} rows of up to {columns}"
+        alt = f"{n} {_noun(pixels)} images in {rows} row{'s' * (rows > 1)} of up to {columns}"
         alt += f": {title}." if title else "."
         if labels and n <= 20:
             alt += " Labels: " + ", ".join(labels) + "."

@@ -96,7 +96,7 @@ class Explorer:
 
     def _update(self):
         self.figure, self.numbers, sentence = self.draw(**self.value)
-        self.sentence = re.sub(r"-(?=\d)", "−", sentence)
+        self.sentence = _typographic(sentence)
         self.figure.alt = f"{self.figure.alt} {self.sentence}"
         self._picture.value = plots.png_bytes(self.figure)
         # aria-live: a screen reader says the new numbers when a control has moved.
@@ -117,6 +117,11 @@ class Explorer:
             },
         }
         return data, {"image/png": {"alt": self.figure.alt}}
+
+
+def _typographic(text):
+    """The text with a real minus before numbers, as the axes of a figure have it."""
+    return re.sub(r"-(?=\d)", "−", text)
 
 
 def _slider(text, low, high, value, step, digits=2):
@@ -153,7 +158,7 @@ class LossSlopes(Explorer):
             tangent = height + slope * (x - logit)
             tangent[(x - logit).abs() > 2] = math.nan
             series[name] = (curve, color, style)
-            series[f"slope {slope:.3f}"] = (tangent, color, (0, (1, 1)))
+            series[_typographic(f"slope {slope:.3f}")] = (tangent, color, (0, (1, 1)))
             marks.append((logit, height, color))
             found.append((height, slope))
         d = 1 / (1 + math.exp(-logit))
