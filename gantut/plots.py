@@ -1141,7 +1141,7 @@ def _scatter(samples, reference, field, limits, title, size, alt=None):
             fakes.set_data(*points.T)
             # "Not inside" also counts points that are not numbers.
             outside = int((~(np.abs(points) <= limits).all(axis=1)).sum())
-            note.set_text(f"{outside} fakes outside" if outside else "")
+            note.set_text(f"fakes outside: {outside}" if outside else "")
             said.append(f"{len(points)} fakes, {outside} of them outside the picture")
         if picture is not None:
             picture.set_data(_probabilities(field))

@@ -564,7 +564,7 @@ def test_scatter_keeps_its_window_and_counts_what_lies_outside():
     fakes = torch.tensor([[0.0, 0.0], [5.0, 0.0], [math.nan, 0.0]])
     figure = plots.scatter2d(fakes, torch.ones(4, 2), limits=3)
     assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim() == (-3, 3)
-    assert "2 fakes outside" in texts(figure)
+    assert "fakes outside: 2" in texts(figure)
     assert "4 real points; 3 fakes, 2 of them outside the picture" in figure.alt
     assert {"real", "fake"} <= set(texts(figure))
     real, fake = line_named(figure, "real"), line_named(figure, "fake")
