@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from gantut import data, losses, steps
 from gantut.callbacks import CSVLog, Progress, SampleGrid, Snapshots, TensorBoard
 from gantut.classify import Classification, play
+from gantut.errors import InputError
 from gantut.models import classifier, mlp
 from gantut.recipes import ClassifierRecipe, GANRecipe, fingerprint
 from gantut.recipes.schema import Adam, BaseRecipe
@@ -21,10 +22,27 @@ CLASSIFIERS = {"digit-cnn": classifier.DigitClassifier}
 
 
 def device_of(name: str = "auto") -> torch.device:
-    """``"auto"``: a GPU where there is one, else the CPU; otherwise the device of that name."""
+    """``"auto"``: a GPU where there is one, else the CPU; otherwise the device of that name.
+
+    Raises:
+        InputError: no such device, or none that torch can use here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(
+            f"There is no device {name!r}; use auto, cpu, or cuda where there is a GPU."
+        ) from None
+    try:
+        torch.zeros(1, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError):
+        raise InputError(
+            f"torch cannot use the device {name!r} on this machine; use cpu, or auto for whatever "
+            "there is. 'gantut doctor' shows what torch finds."
+        ) from None
+    return device
 
 
 def seeds_of(seed: int) -> dict[str, int]:
@@ -92,11 +110,13 @@ def trainer(
         images: instead of loading what the recipe names.
         progress: show a progress bar.
     """
-    images = (images or image_set(recipe)).to(device_of(device))
+    where = device_of(device)
+    images = (images or image_set(recipe)).to(where)
     d, t, seeds = recipe.data, recipe.train, seeds_of(recipe.seed)
     batches = data.Batches(images, t.batch_size, d.shuffle, seeds["data"], d.mean, d.std)
     is_gan = isinstance(recipe, GANRecipe)
     game = (_game if is_gan else _classification)(recipe, images, seeds)
+    _check_smallest_batch(game, len(images), t.batch_size)
     per_epoch = math.ceil(batches.batches_per_epoch / getattr(game, "n_dis", 1))
     sections = (
         {"generator": recipe.g_optimizer, "discriminator": recipe.d_optimizer}
@@ -128,6 +148,18 @@ def trainer(
     )
 
 
+def _check_smallest_batch(game, n: int, batch_size: int) -> None:
+    """Batch normalisation has no deviation to divide by where a batch holds one image."""
+    layers = [layer for network in game.modules.values() for layer in network.modules()]
+    normalised = any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
+    if normalised and (n % batch_size or batch_size) == 1:
+        raise InputError(
+            f"With batch normalisation every batch needs at least two images, and {n} images in "
+            f"batches of {batch_size} leave one of a single image; choose another train.batch_size "
+            "or data.limit."
+        )
+
+
 def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> steps.Game:
     device = images.device
     with torch.random.fork_rng():
@@ -152,6 +184,11 @@ def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> st
 
 def _classification(recipe: ClassifierRecipe, images: data.ImageSet, seeds: dict[str, int]):
     device = images.device
+    if images.labels is None or images.image_shape != (1, 28, 28) or len(images.classes) != 10:
+        raise InputError(
+            f"{recipe.name} learns grey 28 x 28 images of 10 classes, with labels; {images} does not "
+            "fit."
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seeds["torch"])
         section = recipe.classifier.model_dump(exclude={"family"})

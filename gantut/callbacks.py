@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gantut import grids, weights
 from gantut.data import to_uint8
+from gantut.files import writing
 
 if TYPE_CHECKING:
     from gantut.trainer import Trainer
@@ -104,14 +105,12 @@ class History:
         """Write the table, coarsened to at most ``max_rows`` rows if asked for."""
         history = self if max_rows is None else self.coarsened(max_rows)
         path = Path(path)
-        aside = path.with_name(path.name + ".part")
-        with aside.open("w", newline="") as file:
+        with writing(path) as aside, aside.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(history.columns)
             for row in history.rows():
                 whole = [int(row[0]), f"{row[1]:.6g}", int(row[2]), f"{row[3]:.6g}"]
                 writer.writerow([*whole, *(f"{value:.5g}" for value in row[4:])])
-        aside.replace(path)
         return path
 
     def coarsened(self, max_rows: int) -> "History":
@@ -192,9 +191,8 @@ class Snapshots(Callback):
 
     def epoch(self, trainer: "Trainer") -> None:
         if trainer.epoch in self.epochs:
-            folder = trainer.run_dir / "snapshots"
-            folder.mkdir(parents=True, exist_ok=True)
-            weights.save(trainer.generator, folder / f"epoch-{trainer.epoch:04d}.safetensors")
+            file = f"epoch-{trainer.epoch:04d}.safetensors"
+            weights.save(trainer.generator, trainer.run_dir / "snapshots" / file)
 
 
 class TensorBoard(Callback):
@@ -264,9 +262,6 @@ class Progress(Callback):
             self._bar.update(trainer.iteration - self._bar.n)
         elif time.monotonic() - self._last >= self.seconds:
             self._line(trainer, text)
-
-    def epoch(self, trainer: "Trainer") -> None:
-        self.read(trainer)
 
     def end(self, trainer: "Trainer") -> None:
         if self._bar is not None:

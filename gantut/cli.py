@@ -34,7 +34,9 @@ Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a Y
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value, such as train.epochs=5.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or any other torch device.")]
 RunName = Annotated[str, typer.Argument(help="A run: its name, or the path of its folder.")]
-SeedOption = Annotated[int | None, typer.Option(help="Of the run, 0 to 4294967295.")]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, max=2**32 - 1, help="Of the run, 0 to 4294967295.")
+]
 
 
 def _progress_only(text: str) -> None:
@@ -48,6 +50,7 @@ def find_run(name: str):
     course's.
     """
     from gantut import zoo
+    from gantut.errors import CheckpointError
     from gantut.home import runs_dir
     from gantut.runs import Run
 
@@ -56,7 +59,14 @@ def find_run(name: str):
     if (Path(name) / "config.yaml").is_file():
         return Run(name)
     own = sorted((runs_dir() / name).glob("*/run.json"), key=lambda f: f.stat().st_mtime)
-    return Run(own[-1].parent) if own else zoo.load(name)
+    if own:
+        return Run(own[-1].parent)
+    if name in zoo.names():
+        return zoo.load(name)
+    raise CheckpointError(
+        f"There is no run {name!r}: it is no folder of a run, {runs_dir()} has none of that name, "
+        f"and the zoo has {', '.join(zoo.names()) or 'none at all'}."
+    )
 
 
 @app.command()
@@ -142,10 +152,13 @@ def train(
     fresh: Annotated[bool, typer.Option(help="Remove the run that is there, start anew.")] = False,
 ) -> None:
     """Train a recipe, or go on where a run of it was stopped."""
-    from gantut import build, recipes, runs
+    from gantut import recipes
 
     values = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
     loaded = recipes.load(recipe, values)
+    # Only now what needs torch, so that a wrong recipe is refused at once.
+    from gantut import build, runs
+
     build.device_of(device)
     folder = out or runs.folder_of(loaded)
     if fresh and (folder / "config.yaml").is_file():

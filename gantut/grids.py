@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from gantut.data import to_uint8
-from gantut.errors import DataError, InputError
+from gantut.errors import InputError
+from gantut.files import writing
 
 
 def tile(images: Tensor, columns: int) -> Tensor:
@@ -39,16 +40,19 @@ def save(images: Tensor, path: str | Path, columns: int = 8) -> Path:
         images: uint8, or float in [-1, 1], ``[N, C, H, W]`` with one or three channels.
         path: of the PNG file; its folder is made.
         columns: images in a row.
+
+    Raises:
+        InputError: the path does not end in ``.png``.
+        DataError: the file cannot be written.
     """
     path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"A sheet of images is written as PNG: {path} must end in .png.")
     images = images if images.dtype == torch.uint8 else to_uint8(images)
     sheet = tile(images.cpu(), columns)
     array = (sheet[0] if sheet.shape[0] == 1 else sheet.permute(1, 2, 0)).contiguous().numpy()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(path, optimize=True)
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+    with writing(path) as aside:
+        Image.fromarray(array).save(aside, format="png", optimize=True)
     return path
 
 

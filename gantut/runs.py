@@ -16,12 +16,15 @@ file                            what it holds
 ==============================  ===================================================================
 """
 
+import contextlib
 import json
 import platform
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+import filelock
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -29,6 +32,7 @@ from torch import Tensor, nn
 import gantut
 from gantut import build, callbacks, grids, recipes, weights
 from gantut.errors import CheckpointError, DataError, InputError
+from gantut.files import writing
 from gantut.home import runs_dir
 from gantut.recipes import ClassifierRecipe
 from gantut.recipes.schema import BaseRecipe
@@ -71,7 +75,9 @@ class Run:
     @cached_property
     def history(self) -> dict[str, np.ndarray]:
         """The scalars over the run: column name to array; see :class:`gantut.callbacks.History`."""
-        return callbacks.read_csv(self._file("history.csv"))
+        file = self._file("history.csv")
+        with _readable(file):
+            return callbacks.read_csv(file)
 
     @cached_property
     def seeds(self) -> list[dict]:
@@ -123,11 +129,24 @@ class Run:
     def _file(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise CheckpointError(f"The run in {self.folder} has no {name}.")
+            remedy = f"; 'gantut evaluate {self.folder}' measures it" if name == "metrics.json" else ""
+            raise CheckpointError(f"The run in {self.folder} has no {name}{remedy}.")
         return path
 
     def _json(self, name: str):
-        return json.loads(self._file(name).read_text(encoding="utf-8"))
+        file = self._file(name)
+        with _readable(file):
+            return json.loads(file.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError):
+        raise CheckpointError(
+            f"{file} is damaged; the command that wrote it writes it again."
+        ) from None
 
 
 class SeedOf:
@@ -172,22 +191,46 @@ def train(
         on_start: called with the trainer before it starts, for example to keep hold of it.
 
     Raises:
-        CheckpointError: the folder holds a run of another recipe.
+        CheckpointError: the folder holds a run of another recipe, or a damaged checkpoint.
         TrainingError: the losses are no longer numbers.
-        DataError: the data cannot be had, or the folder not be written.
+        DataError: the data cannot be had, the folder not be written, or another process trains in it.
     """
     folder = folder_of(recipe) if folder is None else Path(folder)
+    with _alone_in(folder):
+        return _train(recipe, folder, device, progress, max_minutes, on_start)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps a second process from training in the same folder; tidies up after a killed one."""
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        for half_written in folder.glob("**/*.part"):
+            half_written.unlink()
+    except filelock.Timeout:
+        raise DataError(
+            f"Another process is training in {folder}; wait for it, or train into another folder "
+            "(--out)."
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"Cannot write into {folder} ({error.strerror or error}); choose another folder (--out), "
+            "or set GANTUT_HOME to one that you may write to."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     trainer = build.trainer(recipe, folder, device, progress=progress)
     if (folder / "checkpoint.pt").is_file():
         trainer.load()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"Cannot write into {folder} ({error.strerror}); "
-            "set GANTUT_HOME to a folder that you may write to."
-        ) from None
+    with writing(folder / "config.yaml") as aside:
+        aside.write_text(recipes.to_yaml(recipe), encoding="utf-8")
     if max_minutes is not None:
         trainer.callbacks.append(Deadline(60 * max_minutes))
     on_start(trainer)
@@ -212,8 +255,6 @@ class Deadline(callbacks.Callback):
     def read(self, trainer) -> None:
         if time.monotonic() > self._end:
             trainer.stop_requested = True
-
-    epoch = read
 
 
 def _info(recipe: BaseRecipe, trainer) -> dict:
@@ -245,6 +286,5 @@ def _info(recipe: BaseRecipe, trainer) -> dict:
 
 def write_json(path: Path, value) -> None:
     """Write JSON aside and rename it."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
+    with writing(path) as aside:
+        aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

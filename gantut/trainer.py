@@ -6,9 +6,11 @@ round of it.
 """
 
 import copy
+import io
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from torch import Tensor
 from gantut.callbacks import Callback, History
 from gantut.data import Batches, scale
 from gantut.errors import CheckpointError, InputError, TrainingError
+from gantut.files import writing
 from gantut.sampling import sample
 from gantut.steps import alternating
 
@@ -82,6 +85,7 @@ class Trainer:
             self.ema = copy.deepcopy(game.generator).eval().requires_grad_(False)
             self.ema_decay = 0.5 ** (batches.batch_size / ema_half_life)
         self._unread: list[dict[str, Tensor]] = []
+        self._unread_images: list[int] = []
         self._started = self._last_saved = time.monotonic()
         self._training = False
         self._random = _default_random_state()
@@ -100,10 +104,10 @@ class Trainer:
         """
         if (epochs is None) == (iterations is None):
             raise InputError("Give either epochs or iterations.")
-        self.target = round(epochs * self.iterations_per_epoch) if epochs else iterations
+        in_epochs = epochs is not None
+        self.target = round(epochs * self.iterations_per_epoch) if in_epochs else iterations
         self._started = time.monotonic() - self.seconds
         self._last_saved = time.monotonic()
-        self.stop_requested = False
         for module in self.game.modules.values():
             module.train()
         with self._random_state(), self._cpu_threads():
@@ -113,6 +117,8 @@ class Trainer:
                     self._iterate()
                 self._read()
             finally:
+                # Not at the start: a request that comes before the first iteration counts too.
+                self.stop_requested = False
                 self._call("end")
             if self.run_dir is not None:
                 self.save()
@@ -126,10 +132,13 @@ class Trainer:
         if self.ema is not None:
             self._average()
         self._unread.append(seen)
+        self._unread_images.append(self.batches.seen)
         epoch_is_over = self.iteration % self.iterations_per_epoch == 0
         if epoch_is_over or len(self._unread) == READ_EVERY:
             self._read()
-            self._call("epoch" if epoch_is_over else "read")
+            self._call("read")
+            if epoch_is_over:
+                self._call("epoch")
             late = time.monotonic() - self._last_saved >= self.checkpoint_seconds
             if late and self.run_dir is not None:
                 self.save()
@@ -154,7 +163,7 @@ class Trainer:
         scalars = self.game.scalars(self._unread)
         keys, k = list(scalars), len(self._unread)
         values = torch.stack([scalars[key] for key in keys]).cpu().numpy()
-        self._unread = []
+        images, self._unread, self._unread_images = self._unread_images, [], []
         self.seconds = time.monotonic() - self._started
         iterations = np.arange(self.iteration - k + 1, self.iteration + 1)
         finite = np.isfinite(values).all(0)
@@ -169,17 +178,13 @@ class Trainer:
             [
                 iterations,
                 iterations / self.iterations_per_epoch,
-                np.minimum(iterations * self._images_per_iteration, self.batches.seen),
+                images,
                 np.full(k, self.seconds),
             ],
             axis=1,
         )
         self.history.add(positions, dict(zip(keys, values)))
         self.latest = {key: float(value[-1]) for key, value in zip(keys, values)}
-
-    @property
-    def _images_per_iteration(self) -> int:
-        return self.batches.batch_size * getattr(self.game, "n_dis", 1)
 
     def _call(self, moment: str) -> None:
         for callback in self.callbacks:
@@ -247,8 +252,8 @@ class Trainer:
         """
         if state["fingerprint"] != self.fingerprint:
             raise CheckpointError(
-                "The checkpoint is of another recipe. Train under another name or folder, or "
-                "remove the old run first."
+                "it is of another recipe, or of other settings of this one; train into another "
+                "folder (--out), or remove the old run first (--fresh)"
             )
         try:
             for name, module in self.game.modules.items():
@@ -259,16 +264,20 @@ class Trainer:
                 schedule.load_state_dict(saved)
             if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"The checkpoint does not fit: {error}") from None
-        self.batches.load_state_dict(state["batches"])
-        self.history.load_state_dict(state["history"])
-        self.latest = dict(state["latest"])
-        self.iteration = state["iteration"]
-        self.seconds = state["seconds"]
-        self._random = {k: v.cpu() for k, v in state["random"].items()}
-        for name, rng in self.game.generators.items():
-            rng.set_state(state["game_random"][name].cpu())
+            self.batches.load_state_dict(state["batches"])
+            self.history.load_state_dict(state["history"])
+            self.latest = dict(state["latest"])
+            self.iteration = state["iteration"]
+            self.seconds = state["seconds"]
+            self._random = {k: v.cpu() for k, v in state["random"].items()}
+            for name, rng in self.game.generators.items():
+                rng.set_state(state["game_random"][name].cpu())
+        except KeyError as error:
+            raise CheckpointError(f"it lacks {error}; remove it to start anew") from None
+        except (RuntimeError, TypeError, ValueError):
+            raise CheckpointError(
+                "it is of other networks or optimisers; train into another folder"
+            ) from None
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write a checkpoint: aside first, then renamed, so that the old one is whole until then.
@@ -280,21 +289,16 @@ class Trainer:
             CheckpointError: it cannot be written, for example because the disk is full.
         """
         path = self._checkpoint(path)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                torch.save(self.state_dict(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except (OSError, RuntimeError) as error:
-            aside.unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or "the disk may be full"
-            raise CheckpointError(
-                f"Cannot write the checkpoint {path} ({reason}). "
-                "The one from before is whole: make room and run the same command again."
-            ) from None
+        state = self.state_dict()
+        self._must_be_finite()
+        # Into memory first: what can then go wrong on the way to the disk is the disk's own doing.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        remedy = "The one from before is whole: make room and run the same command again."
+        with writing(path, CheckpointError, remedy) as aside, aside.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
         self._last_saved = time.monotonic()
         return path
 
@@ -308,13 +312,35 @@ class Trainer:
         if not path.is_file():
             raise CheckpointError(f"There is no checkpoint {path}.")
         try:
+            # torch reads past a flipped bit; the checksums of the archive do not.
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken is not None:
+                raise zipfile.BadZipFile(broken)
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
+            state["fingerprint"]
+        except Exception:  # of many kinds for a damaged file
             raise CheckpointError(
-                f"The checkpoint {path} is damaged ({type(error).__name__}); remove it to start anew."
+                f"The checkpoint {path} is damaged; remove it to start anew."
             ) from None
-        self.load_state_dict(state)
+        try:
+            self.load_state_dict(state)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"The checkpoint {path} cannot be gone on from: {str(error).rstrip('.')}."
+            ) from None
         return self
+
+    def _must_be_finite(self) -> None:
+        """Raises TrainingError where a weight is not a finite number: no run can go on from there."""
+        parameters = [p for m in self.game.modules.values() for p in m.parameters()]
+        norms = torch._foreach_norm(parameters, ord=math.inf)
+        if not torch.stack(norms).isfinite().all():
+            raise TrainingError(
+                f"A weight is no longer a finite number at iteration {self.iteration} (epoch "
+                f"{self.exact_epoch:.2f}); training stopped, and the last checkpoint from before "
+                "was kept. Try a smaller learning rate."
+            )
 
     def _checkpoint(self, path: str | Path | None) -> Path:
         if path is None and self.run_dir is None:

@@ -1,15 +1,15 @@
 """Weights as safetensors files: read without running any code, written aside and renamed."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors_torch
 from torch import nn
 
 from gantut.errors import CheckpointError
+from gantut.files import writing
 
 
 def save(network: nn.Module, path: str | Path, half: bool = False) -> Path:
@@ -28,13 +28,8 @@ def save(network: nn.Module, path: str | Path, half: bool = False) -> Path:
     for key, value in network.state_dict().items():
         value = value.detach().cpu()
         state[key] = (value.half() if half and value.is_floating_point() else value).contiguous()
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file(state, aside)
-        aside.replace(path)
-    except (OSError, SafetensorError) as error:
-        aside.unlink(missing_ok=True)
-        raise CheckpointError(f"Cannot write {path}: {error}.") from None
+    with writing(path, CheckpointError) as aside:
+        aside.write_bytes(safetensors_torch.save(state))
     return path
 
 
@@ -48,7 +43,7 @@ def load(network: nn.Module, path: str | Path) -> nn.Module:
     if not path.is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
-        state = load_file(path)
+        state = safetensors_torch.load_file(path)
     except (OSError, SafetensorError):
         raise CheckpointError(f"The weights file {path} is damaged; fetch or write it again.") from None
     full = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}

@@ -24,7 +24,20 @@ __all__ = ["ClassifierRecipe", "GANRecipe", "differences", "fingerprint", "load"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``2e-4`` as text, since it lacks a dot; people mean a number."""
+    """YAML as people mean it: ``2e-4`` is a number (YAML 1.1 wants a dot in it), and a key that is
+    written twice is a mistake, not the later of the two."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key.value, str):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value} is written twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -60,7 +73,7 @@ def load(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BaseR
         _override(values, override)
     kind = values.get("kind", "gan")
     models = {"gan": GANRecipe, "classifier": ClassifierRecipe}
-    if kind not in models:
+    if not isinstance(kind, str) or kind not in models:
         raise RecipeError(f"{source}: kind must be one of {', '.join(models)}, not {kind!r}.")
     try:
         return models[kind].model_validate(values)
@@ -113,21 +126,23 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
     if not file.is_file():
         if is_path:
             raise RecipeError(f"There is no recipe file {name}.")
-        near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4) or names()
-        raise RecipeError(
-            f"There is no recipe {str(name)!r}; did you mean {' or '.join(near)}? "
-            "'gantut recipes' lists them all."
-        )
+        near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}."
+        raise RecipeError(f"There is no recipe {str(name)!r}; {hint} 'gantut recipes' shows them all.")
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"
-        raise RecipeError(f"{source} is not valid YAML{where}.") from None
+        twice = getattr(error, "problem", None) or ""
+        reason = f": {twice}" if "twice" in twice else ""
+        raise RecipeError(f"{source} is not valid YAML{where}{reason}.") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{source} must be a mapping of keys to values.")
     base = values.pop("base", None)
     if base is not None:
+        if not isinstance(base, str):
+            raise RecipeError(f"{source}: base must be the name of a recipe, not {base!r}.")
         if base in seen:
             raise RecipeError(f"{source}: base {base!r} leads back to itself.")
         inherited, _ = _read(base, (*seen, str(name)))
@@ -181,10 +196,23 @@ def _sentence(error: ValidationError, model: type, source: str) -> str:
         near = difflib.get_close_matches(path[-1], allowed, n=1)
         hint = f"did you mean {'.'.join([*path[:-1], *near])}?" if near else "no such key;"
         return f"{source}: unknown key {key}: {hint} Allowed here: {', '.join(allowed)}."
+    if problem["type"] == "invalid_key":
+        return f"{source}: keys must be text, not {problem['input']!r}."
     if problem["type"] == "missing":
         return f"{source}: the key {key} is missing."
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    message = message[0].lower() + message[1:]
-    given = problem["input"]
-    value = "" if isinstance(given, dict) else f", not {given!r}"
-    return f"{source}: {key}: {message}{value}." if key else f"{source}: {message}."
+    if problem["type"] == "value_error":  # one of our own sentences, about a whole section
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{source}: {key}: {message}."
+    wishes = {
+        "model_type": "a section with keys of its own",
+        "model_attributes_type": "a section with keys of its own",
+        "string_pattern_mismatch": "made of letters, digits, '.', '_' and '-' only",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "list_type": "a list, such as [64, 128]",
+    }
+    wish = wishes.get(problem["type"], problem["msg"].removeprefix("Input should be "))
+    return f"{source}: {key} must be {wish}, not {problem['input']!r}."

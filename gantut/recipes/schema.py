@@ -7,12 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# It names a folder, so it must not lead out of the one that it is put in.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Section(BaseModel):
     """Base of all sections: unknown keys and wrong types are errors, never guesses."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -130,7 +132,7 @@ class Reproduce(Section):
 
 
 class BaseRecipe(Section):
-    name: str
+    name: Name
     about: str = Field(description="one or two sentences: what this run is, and after whom")
     seed: Seed = 0
     data: Data = Data()
