@@ -1,0 +1,272 @@
+"""How the players take turns: who moves, when, against whom, and what is left behind."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from gantut.errors import InputError
+from gantut.losses import NonSaturating
+from gantut.models.mlp import Discriminator, Generator
+from gantut.steps import Game, alternating, simultaneous
+
+SHAPE = (1, 4, 4)
+
+
+def game(seed: int = 0, dropout: float = 0.0, loss=None, **options) -> Game:
+    torch.manual_seed(seed)
+    g = Generator(latent_dim=3, hidden=(8,), image_shape=SHAPE)
+    d = Discriminator(hidden=(8,), image_shape=SHAPE, dropout=dropout)
+    rng = torch.Generator().manual_seed(seed)
+    g_adam = torch.optim.Adam(g.parameters(), 0.01)
+    d_adam = torch.optim.Adam(d.parameters(), 0.01)
+    return Game(g, d, g_adam, d_adam, loss or NonSaturating(), z_rng=rng, **options)
+
+
+def source(batch: int = 6, labels: bool = False):
+    """A ``next_batch`` that counts its calls."""
+    rng = torch.Generator().manual_seed(9)
+
+    def next_batch():
+        next_batch.calls += 1
+        images = torch.rand(batch, *SHAPE, generator=rng) * 2 - 1
+        return images, torch.arange(batch) if labels else None
+
+    next_batch.calls = 0
+    return next_batch
+
+
+def weights(network: nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+class Watching(NonSaturating):
+    """Looks at the game whenever a loss is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.turns = []
+
+    def discriminator(self, real_logits, fake_logits):
+        self.turns.append(("D", len(real_logits), len(fake_logits)))
+        return super().discriminator(real_logits, fake_logits)
+
+    def generator(self, fake_logits, real_logits=None):
+        g, d = self.game.generator, self.game.discriminator
+        self.turns.append(("G", len(fake_logits)))
+        self.g_grads = [p.grad for p in g.parameters()]
+        self.d_grads = [p.grad.clone() for p in d.parameters() if p.grad is not None]
+        self.d_weights = weights(d)
+        return super().generator(fake_logits, real_logits)
+
+
+def watched(**options) -> Game:
+    loss = Watching()
+    loss.game = game(loss=loss, **options)
+    return loss.game
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("stack", [False, True])
+def test_the_discriminator_s_turn_leaves_no_gradient_in_the_generator(reuse, stack):
+    g = watched(reuse_fakes=reuse, stack=stack)
+    alternating(g, source())
+    assert g.loss.turns == [("D", 6, 6), ("G", 6)]
+    assert all(grad is None for grad in g.loss.g_grads)
+    assert len(g.loss.d_grads) == 4
+
+
+@pytest.mark.parametrize("play", [alternating, simultaneous])
+def test_the_generator_s_turn_leaves_the_discriminator_s_gradients_alone(play):
+    g = watched()
+    play(g, source())
+    if play is alternating:
+        assert same(g.loss.d_grads, [p.grad for p in g.discriminator.parameters()])
+        # And it is against the discriminator that has just moved, which it does not move.
+        assert same(g.loss.d_weights, weights(g.discriminator))
+    assert all(p.grad is not None for p in g.generator.parameters())
+
+
+def test_both_players_move_once_a_round():
+    for play in (alternating, simultaneous):
+        g = game()
+        before = weights(g.generator), weights(g.discriminator)
+        play(g, source())
+        assert not same(before[0], weights(g.generator))
+        assert not same(before[1], weights(g.discriminator))
+        steps = {int(s["step"]) for o in g.optimizers.values() for s in o.state.values()}
+        assert steps == {1}
+
+
+def test_each_optimiser_moves_its_own_player_only():
+    for frozen in ("generator", "discriminator"):
+        g = game()
+        for group in g.optimizers[frozen].param_groups:
+            group["lr"] = 0.0
+        other = "generator" if frozen == "discriminator" else "discriminator"
+        before = {name: weights(m) for name, m in g.modules.items()}
+        alternating(g, source())
+        assert same(before[frozen], weights(g.modules[frozen]))
+        assert not same(before[other], weights(g.modules[other]))
+
+
+@pytest.mark.parametrize("n_dis", [1, 2, 3])
+def test_n_dis_updates_of_the_discriminator_with_a_batch_each(n_dis):
+    g = watched(n_dis=n_dis)
+    batches = source()
+    alternating(g, batches)
+    assert g.loss.turns == [("D", 6, 6)] * n_dis + [("G", 6)]
+    assert batches.calls == n_dis
+    assert {int(s["step"]) for s in g.d_optimizer.state.values()} == {n_dis}
+    assert {int(s["step"]) for s in g.g_optimizer.state.values()} == {1}
+
+
+def passes(g: Game, play) -> int:
+    """How often the generator is asked for images in a round."""
+    calls = []
+    g.generator.register_forward_hook(lambda *_: calls.append(1))
+    play(g, source())
+    return len(calls)
+
+
+def test_fresh_or_reused_fakes():
+    assert passes(game(), alternating) == 2
+    assert passes(game(n_dis=2), alternating) == 3
+    assert passes(game(reuse_fakes=True), alternating) == 1
+    assert passes(game(), simultaneous) == 1
+
+
+def test_reused_fakes_are_those_that_the_discriminator_saw():
+    g = game(reuse_fakes=True)
+    seen = []
+    g.discriminator.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0].detach()))
+    alternating(g, source())
+    _, for_d, for_g = seen
+    assert torch.equal(for_d, for_g)
+    g, seen = game(), []
+    g.discriminator.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0].detach()))
+    alternating(g, source())
+    assert not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_one_stacked_pass_equals_two_for_a_discriminator_without_batch_statistics(reuse):
+    apart, together = game(reuse_fakes=reuse), game(reuse_fakes=reuse, stack=True)
+    calls = []
+    together.discriminator.register_forward_hook(lambda m, i, out: calls.append(len(out)))
+    for g in (apart, together):
+        batches = source()
+        g.last = [alternating(g, batches) for _ in range(3)]
+    assert calls == [12, 6] * 3
+    for a, b in zip(apart.last, together.last, strict=True):
+        for key in a:
+            assert torch.allclose(a[key], b[key], atol=1e-6)
+    for name in apart.modules:
+        for a, b in zip(weights(apart.modules[name]), weights(together.modules[name]), strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_a_stacked_pass_gives_real_and_fake_their_own_logits():
+    g = game(stack=True)
+    real, _ = source()()
+    fake = torch.full((4, *SHAPE), 0.5)
+    r, f = g.judge(real, fake, None)
+    assert torch.allclose(r, g.discriminator(real), atol=1e-6)
+    assert torch.allclose(f, g.discriminator(fake), atol=1e-6)
+
+
+def test_simultaneous_players_answer_the_other_s_state_before_the_round():
+    g = game()
+    frozen = copy.deepcopy(g.discriminator)
+    z_state = g.z_rng.get_state()
+    batches = source()
+    before = weights(g.generator)
+    seen = simultaneous(g, batches)
+    # The same step of the generator, against a copy of D that did not move.
+    other = game()
+    other.z_rng.set_state(z_state)
+    fake = other.generator(other.generator.sample_z(6, other.z_rng))
+    logits = frozen(fake)
+    assert torch.equal(seen["fake_logits"], logits)
+    loss = NonSaturating().generator(logits)
+    assert seen["g_loss"] == loss
+    other.g_optimizer.zero_grad()
+    loss.backward()
+    other.g_optimizer.step()
+    assert same(weights(other.generator), weights(g.generator))
+    assert not same(before, weights(g.generator))
+
+
+def test_a_round_says_what_it_saw_without_its_graph():
+    for play in (alternating, simultaneous):
+        g = game()
+        real, _ = source()()
+        with torch.no_grad():
+            before = g.discriminator(real)
+        seen = play(g, source())
+        assert set(seen) == {"d_loss", "g_loss", "real_logits", "fake_logits"}
+        assert not any(value.requires_grad for value in seen.values())
+        assert torch.equal(seen["real_logits"], before)
+        loss = NonSaturating().discriminator(seen["real_logits"], seen["fake_logits"])
+        assert seen["d_loss"] == loss
+
+
+def test_labels_reach_both_players_as_the_batch_has_them():
+    class Conditional(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.seen = inner, []
+
+        def forward(self, x, labels=None):
+            self.seen.append(labels.clone())
+            return self.inner(x)
+
+        def sample_z(self, n, generator=None, device=None):
+            return self.inner.sample_z(n, generator, device)
+
+    for stack in (False, True):
+        g = game(stack=stack)
+        g.generator, g.discriminator = Conditional(g.generator), Conditional(g.discriminator)
+        alternating(g, source(labels=True))
+        expected = torch.arange(6)
+        assert all(torch.equal(labels, expected) for labels in g.generator.seen)
+        for labels in g.discriminator.seen:
+            assert torch.equal(labels, torch.cat([expected, expected]) if len(labels) == 12 else expected)
+
+
+def test_scalars_are_probabilities_and_thresholded_accuracies():
+    rounds = [
+        {
+            "d_loss": torch.tensor(1.5),
+            "g_loss": torch.tensor(0.5),
+            "real_logits": torch.tensor([2.0, -1.0, 3.0, 4.0]),
+            "fake_logits": torch.tensor([-2.0, 1.0]),
+        },
+        {
+            "d_loss": torch.tensor(2.5),
+            "g_loss": torch.tensor(1.5),
+            "real_logits": torch.tensor([2.0, -1.0]),
+            "fake_logits": torch.tensor([-2.0, -1.0]),
+        },
+    ]
+    scalars = Game.scalars(rounds)
+    assert list(scalars) == ["d_loss", "g_loss", "d_real", "d_fake", "acc_real", "acc_fake"]
+    assert scalars["d_loss"].tolist() == [1.5, 2.5]
+    assert scalars["g_loss"].tolist() == [0.5, 1.5]
+    s = lambda *logits: torch.sigmoid(torch.tensor(logits)).mean().item()  # noqa: E731
+    assert scalars["d_real"].tolist() == pytest.approx([s(2.0, -1.0, 3.0, 4.0), s(2.0, -1.0)])
+    assert scalars["d_fake"].tolist() == pytest.approx([s(-2.0, 1.0), s(-2.0, -1.0)])
+    assert scalars["acc_real"].tolist() == [0.75, 0.5]
+    assert scalars["acc_fake"].tolist() == [0.5, 1.0]
+
+
+def test_impossible_games_are_refused():
+    with pytest.raises(InputError, match="n_dis must be at least 1, not 0"):
+        game(n_dis=0)
+    with pytest.raises(InputError, match="Fakes can be reused only"):
+        game(n_dis=2, reuse_fakes=True)
