@@ -432,7 +432,8 @@ class RunReader(Explorer):
     """Finished runs, stage by stage: the samples, and where on the curves they were made.
 
     runs: ``{"name": run}`` or one run; a run has ``.history`` (columns by name, as in
-    `gantut.plots.curves`) and ``.progress`` (``{epoch: images [n, C, H, W]}``).
+    `gantut.plots.curves`) and ``.progress``: the epochs and images ``[stages, n, C, H, W]`` of a
+    `gantut.runs.Run`, or ``{epoch: images [n, C, H, W]}``.
     keys: columns to draw.
     Controls: ``run``; ``stage``, the number of the stage (a run with fewer shows its last).
     Numbers: ``epoch`` of the stage, and each key's mean in that epoch.
@@ -440,18 +441,19 @@ class RunReader(Explorer):
 
     def __init__(self, runs, keys=("d_loss", "g_loss"), samples=20):
         self.runs = dict(runs) if isinstance(runs, Mapping) else {"run": runs}
-        if not self.runs or any(not run.progress for run in self.runs.values()):
+        self._stages = {name: _stages(run.progress) for name, run in self.runs.items()}
+        if not self.runs or any(not stages for stages in self._stages.values()):
             raise InputError("RunReader needs at least one run, each with stages of samples.")
         self.keys, self.samples = list(keys), samples
         self._per_epoch = {n: plots.per_epoch(r.history, self.keys) for n, r in self.runs.items()}
-        longest = max(len(run.progress) for run in self.runs.values())
+        longest = max(len(stages) for stages in self._stages.values())
         super().__init__(
             run=ipywidgets.Dropdown(description="run", options=list(self.runs)),
             stage=ipywidgets.IntSlider(description="stage", min=0, max=max(1, longest - 1)),
         )
 
     def draw(self, run, stage):
-        stages = self.runs[run].progress
+        stages = self._stages[run]
         epoch = list(stages)[min(stage, len(stages) - 1)]
         table = self._per_epoch[run]
         # Epoch 0 shows samples from before training; its row is that of the first epoch.
@@ -462,3 +464,8 @@ class RunReader(Explorer):
         )
         said = ", ".join(f"{key} {numbers[key]:.2f}" for key in self.keys)
         return figure, numbers, f"{run} at epoch {epoch:g}: {said}."
+
+
+def _stages(progress):
+    """Images by epoch, from a mapping or from the pair that a `gantut.runs.Run` has."""
+    return dict(progress) if isinstance(progress, Mapping) else dict(zip(*progress, strict=True))

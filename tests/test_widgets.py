@@ -251,3 +251,10 @@ def test_reader_takes_a_single_run_and_needs_stages():
         widgets.RunReader({"bare": SimpleNamespace(history={}, progress={})})
     with pytest.raises(InputError, match="at least one run"):
         widgets.RunReader({})
+
+
+def test_reader_takes_the_stages_as_a_finished_run_has_them():
+    by_epoch = run().progress
+    pair = (list(by_epoch), torch.stack([torch.as_tensor(x) for x in by_epoch.values()]))
+    reader = widgets.RunReader(SimpleNamespace(history=run().history, progress=pair))
+    assert reader.set(stage=3).numbers == widgets.RunReader(run()).set(stage=3).numbers
