@@ -231,6 +231,7 @@ def reproduce_command(
     all_: Annotated[bool, typer.Option("--all", help="All that is missing or incomplete.")] = False,
     device: Device = "auto",
     max_minutes: Annotated[float | None, typer.Option(help="Stop each training so late.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be repeated.")] = None,
 ) -> None:
     """Train, measure and publish finished runs into the zoo of a source checkout."""
     from gantut import recipes
@@ -242,7 +243,9 @@ def reproduce_command(
     for name in todo:
         recipes.load(name)
     for name in todo:
-        run = reproduce(name, device, True, max_minutes, _progress_only, _stop_on_ctrl_c)
+        run = reproduce(
+            name, device, True, max_minutes, seed or None, _progress_only, _stop_on_ctrl_c
+        )
         print(run.folder)
 
 

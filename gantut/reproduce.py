@@ -29,6 +29,7 @@ def reproduce(
     device: str = "auto",
     progress: bool = False,
     max_minutes: float | None = None,
+    seeds: list[int] | None = None,
     say: Callable[[str], None] = lambda text: None,
     on_start: Callable = lambda trainer: None,
 ) -> Run:
@@ -40,6 +41,7 @@ def reproduce(
         progress: show progress bars.
         max_minutes: stop each seed's training after so long.  The card then says how much of the
             budget was done, and the same command completes it.
+        seeds: only these of the recipe's; the finished run then counts as incomplete.
         say: told what is being done.
         on_start: given each trainer before it starts.
 
@@ -49,10 +51,12 @@ def reproduce(
     target = zoo_folder() / name
     base = recipes.load(name)
     made = []
-    for seed in base.reproduce.seeds:
+    for seed in base.reproduce.seeds if seeds is None else seeds:
         recipe = recipes.load(name, [f"seed={seed}"])
         say(f"{name}, seed {seed}: training")
         run = runs.train(recipe, None, device, progress, max_minutes, on_start)
+        if max_minutes is None and not run.info["complete"]:
+            raise KeyboardInterrupt  # the trainer was asked to stop, and has written a checkpoint
         say(f"{name}, seed {seed}: measuring")
         results = _measured(run)
         made.append((run, results))
@@ -122,7 +126,8 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     info = dict(first.info)
-    info["complete"] = all(run.info["complete"] for run, _ in made)
+    done = {run.config.seed for run, _ in made if run.info["complete"]}
+    info["complete"] = done >= set(recipe.reproduce.seeds)
     (aside / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
     _history(first).write_csv(aside / "history.csv", HISTORY_ROWS)
     if isinstance(recipe, ClassifierRecipe):
@@ -189,7 +194,8 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
     state = (
         "The whole budget was completed."
         if info["complete"]
-        else f"The budget is not complete; `gantut reproduce {recipe.name}` goes on from here."
+        else f"The budget is not complete: of the seeds {', '.join(map(str, recipe.reproduce.seeds))} "
+        f"some are missing or cut short. `gantut reproduce {recipe.name}` goes on from here."
     )
     lines = [
         f"# {recipe.name}",
