@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gantut import grids, weights
 from gantut.data import to_uint8
+from gantut.errors import InputError
 from gantut.files import writing
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class History:
     POSITION = ("iteration", "epoch", "images", "seconds")
 
     def __init__(self, max_rows: int = 2000):
+        if max_rows < 2:
+            raise InputError(f"A history needs at least 2 rows, not {max_rows}.")
         self.max_rows = max_rows
         self.interval = 1
         self.keys: list[str] = []
@@ -76,12 +79,16 @@ class History:
         return [*iterations[-1][:4], *stats.ravel().tolist()]
 
     def _halve(self) -> None:
-        rows = np.asarray(self._rows).reshape(len(self._rows) // 2, 2, -1)
-        merged = rows[:, 1].copy()  # the position is that of the later row
-        merged[:, 4::3] = rows[:, :, 4::3].mean(1)
-        merged[:, 5::3] = rows[:, :, 5::3].min(1)
-        merged[:, 6::3] = rows[:, :, 6::3].max(1)
-        self._rows = merged.tolist()
+        """Joins neighbouring rows in pairs; an odd last row stays alone."""
+        rows = np.asarray(self._rows)
+        counts = np.diff(rows[:, 0], prepend=0.0)  # iterations in each row
+        even = len(rows) // 2 * 2
+        pairs, weights = rows[:even].reshape(even // 2, 2, -1), counts[:even].reshape(-1, 2, 1)
+        merged = pairs[:, 1].copy()  # the position is that of the later row
+        merged[:, 4::3] = (pairs[:, :, 4::3] * weights).sum(1) / weights.sum(1)
+        merged[:, 5::3] = pairs[:, :, 5::3].min(1)
+        merged[:, 6::3] = pairs[:, :, 6::3].max(1)
+        self._rows = [*merged.tolist(), *rows[even:].tolist()]
         self.interval *= 2
 
     @property
@@ -118,13 +125,7 @@ class History:
         copy = History(max_rows)
         copy.load_state_dict(self.state_dict())
         while len(copy) > max_rows:
-            if len(copy._rows) % 2:
-                # An odd row stays alone at the end, over half an interval.
-                last = copy._rows.pop()
-                copy._halve()
-                copy._rows.append(last)
-            else:
-                copy._halve()
+            copy._halve()
         return copy
 
     def state_dict(self) -> dict[str, Any]:
@@ -272,9 +273,9 @@ class Progress(Callback):
 
     def _line(self, trainer: "Trainer", text: str) -> None:
         self._last = time.monotonic()
+        place = f"iteration {trainer.iteration} of {trainer.target}, epoch {trainer.exact_epoch:.2f}"
         print(
-            f"iteration {trainer.iteration} of {trainer.target}, "
-            f"epoch {trainer.exact_epoch:.2f}: {text}",
+            f"{place}: {text}" if text else place,
             file=self.file or sys.stderr,
             flush=True,
         )

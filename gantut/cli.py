@@ -34,9 +34,7 @@ Recipe = Annotated[str, typer.Argument(help="A recipe's name, or the path of a Y
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value, such as train.epochs=5.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or any other torch device.")]
 RunName = Annotated[str, typer.Argument(help="A run: its name, or the path of its folder.")]
-SeedOption = Annotated[
-    int | None, typer.Option(min=0, max=2**32 - 1, help="Of the run, 0 to 4294967295.")
-]
+SeedOption = Annotated[int | None, typer.Option(help="A whole number from 0 to 4294967295.")]
 
 
 def _progress_only(text: str) -> None:
@@ -184,8 +182,8 @@ def _stop_on_ctrl_c(trainer) -> None:
 @app.command("sample")
 def sample_command(
     run: RunName,
-    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
+    count: Annotated[int, typer.Option(help="How many images.")] = 64,
+    columns: Annotated[int, typer.Option(help="Images in a row.")] = 8,
     seed: SeedOption = None,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("samples.png"),
 ) -> None:
@@ -199,7 +197,7 @@ def sample_command(
 @app.command("evaluate")
 def evaluate_command(
     run: RunName,
-    samples: Annotated[int, typer.Option(min=1, help="Generated images.")] = 10_000,
+    samples: Annotated[int, typer.Option(help="Generated images.")] = 10_000,
     reference: Annotated[str, typer.Option(help="Real images: test or train.")] = "test",
 ) -> None:
     """Measure a run and print the measurements; its folder keeps them if it is your own."""
@@ -251,6 +249,8 @@ def reproduce_command(
 
 def main() -> None:
     """Run the command line, and turn errors into a sentence and an exit status."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
     except GantutError as error:

@@ -17,6 +17,8 @@ def tile(images: Tensor, columns: int) -> Tensor:
 
     A last row that is not full ends in zeros.
     """
+    if columns < 1:
+        raise InputError(f"A sheet has at least one column, not {columns}.")
     n, c, h, w = images.shape
     rows = math.ceil(n / columns)
     sheet = images.new_zeros(rows * columns, c, h, w)

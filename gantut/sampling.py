@@ -37,7 +37,7 @@ def sample(
         generator: a network with ``sample_z``, on any device.
         n: how many, at least 1.
         labels: classes, int64 ``[n]``, for a conditional generator.
-        seed: of the latent vectors.  The same seed gives the same ones, however many are asked for.
+        seed: of the latent vectors, from 0 to 2^32 - 1.  The same seed gives the same ones, however many are asked for.
         mean, std: the space the generator works in; its output times ``std`` plus ``mean`` is a
             pixel in [0, 1].
         batch_size: images in each forward pass.
@@ -47,6 +47,8 @@ def sample(
     """
     if n < 1:
         raise InputError(f"The number of samples must be at least 1, not {n}.")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"A seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
     device = next(generator.parameters()).device
     # Drawn on the CPU, so that a seed means the same images on every device.
     rng = torch.Generator().manual_seed(seed)
