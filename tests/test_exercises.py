@@ -1,0 +1,33 @@
+"""The checks of the exercises: a page of solutions runs the very ones that the chapter offers."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+CHAPTERS = sorted(BOOK.glob("[0-9]*.ipynb"))
+
+
+def checks(path: Path) -> dict[str, str]:
+    """The functions of a notebook that check an answer, name to source."""
+    found = {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "def check_" in cell.source:
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.FunctionDef) and node.name.startswith("check_"):
+                    found[node.name] = ast.get_source_segment(cell.source, node)
+    return found
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_solutions_run_the_checks_of_their_chapter(chapter: Path) -> None:
+    offered, run = checks(chapter), checks(BOOK / "solutions" / chapter.name)
+    # A check that is defined on both pages must be one and the same.
+    assert {name: run[name] for name in offered if name in run} == {
+        name: source for name, source in offered.items() if name in run
+    }
+    assert set(run) <= set(offered)
