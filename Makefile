@@ -29,7 +29,7 @@ LOGS := _build/logs
 
 # A test process for each core, at most eight: each needs about 1 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n > 8 ? 8 : n)))
-NOTEBOOKS := $(wildcard book/[0-9]*.ipynb book/solutions/*.ipynb)
+NOTEBOOKS := $(wildcard book/*.ipynb book/solutions/*.ipynb)
 N ?= $(NOTEBOOKS)
 PORT ?= 8000
 

@@ -23,7 +23,7 @@ BOOK = ROOT / "book"
 
 CHAPTERS = sorted(BOOK.glob("[0-9]*.ipynb"))
 SOLUTIONS = sorted((BOOK / "solutions").glob("*.ipynb"))
-NOTEBOOKS = CHAPTERS + SOLUTIONS
+NOTEBOOKS = sorted(BOOK.glob("*.ipynb")) + SOLUTIONS
 
 each_notebook = pytest.mark.parametrize(
     "path", NOTEBOOKS, ids=lambda path: path.relative_to(BOOK).as_posix()
@@ -135,7 +135,9 @@ def test_first_cell_installs_from_the_repository_of_the_configuration(path: Path
     assert cell.source == expected.source, "run `make first-cells`"
     assert cell.metadata == expected.metadata
     assert cell.outputs == []
-    later = [c.source for c in code_cells(path)[1:] if re.search(r"^\s*[%!]\s*pip ", c.source, re.M)]
+    later = [
+        c.source for c in code_cells(path)[1:] if re.search(r"^\s*[%!]\s*pip ", c.source, re.M)
+    ]
     assert later == []
 
 

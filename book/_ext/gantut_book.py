@@ -137,8 +137,9 @@ class KeyboardScrolling(SphinxPostTransform):
             return
         for table in list(self.document.findall(nodes.table)):
             before = nodes.raw(
-                "", '<div class="gantut-scroll" tabindex="0" role="group" '
-                'aria-label="Table">', format="html"
+                "",
+                '<div class="gantut-scroll" tabindex="0" role="group" aria-label="Table">',
+                format="html",
             )
             after = nodes.raw("", "</div>", format="html")
             parent, at = table.parent, table.parent.index(table)
