@@ -113,8 +113,8 @@ def test_two_sided_loss_is_the_cross_entropy_of_its_targets():
     make = lambda: NonSaturating(smoothing=0.1, rng=torch.Generator().manual_seed(3))  # noqa: E731
     on_real, on_fake = make().targets(real[:3], fake)
     p, q = torch.sigmoid(real[:3]), torch.sigmoid(fake)
-    expected = torch.stack([bce(a, t) for a, t in zip(p, on_real)]).mean()
-    expected += torch.stack([bce(a, t) for a, t in zip(q, on_fake)]).mean()
+    expected = torch.stack([bce(a, t) for a, t in zip(p, on_real, strict=True)]).mean()
+    expected += torch.stack([bce(a, t) for a, t in zip(q, on_fake, strict=True)]).mean()
     assert make().discriminator(real[:3], fake).item() == pytest.approx(expected.item())
 
 

@@ -1,6 +1,7 @@
 """The networks: shapes, sizes, initialisation, z, and one full update of both players by hand."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_parameter_counts_are_those_of_the_published_systems(recipe, g_size, d_s
 
 def test_the_course_s_own_nets_have_the_size_of_their_layers():
     loaded = recipes.load("mlp-mnist")
-    dense = lambda *widths: sum(a * b + b for a, b in zip(widths[:-1], widths[1:]))  # noqa: E731
+    dense = lambda *widths: sum(a * b + b for a, b in pairwise(widths))  # noqa: E731
     assert count(build.generator(loaded, (1, 28, 28))) == dense(64, 256, 512, 784) + 2 * (256 + 512)
     assert count(build.discriminator(loaded, (1, 28, 28))) == dense(784, 512, 256, 1)
 
@@ -120,7 +121,9 @@ def test_the_discriminator_returns_logits_not_probabilities():
 
 
 def test_unknown_outputs_and_latents_are_refused_with_what_is_allowed():
-    with pytest.raises(InputError, match=r"output must be one of tanh, sigmoid, identity, not 'relu'\."):
+    with pytest.raises(
+        InputError, match=r"output must be one of tanh, sigmoid, identity, not 'relu'\."
+    ):
         mlp.Generator(output="relu")
     with pytest.raises(InputError, match=r"latent must be one of normal, uniform, not 'cauchy'\."):
         mlp.Generator(latent="cauchy")
@@ -239,7 +242,11 @@ def numbers(network: nn.Module) -> list[np.ndarray]:
     ("recipe", "overrides", "facts"),
     [
         ("mlp-mnist-published", [], S4),
-        ("mlp-mnist-published", ["generator.dropout=0", "discriminator.dropout=0"], changed(S4, dropout=0)),
+        (
+            "mlp-mnist-published",
+            ["generator.dropout=0", "discriminator.dropout=0"],
+            changed(S4, dropout=0),
+        ),
         ("mlp-mnist-published", ["loss.real_label=1"], changed(S4, real_label=1)),
         ("mlp-mnist-published", ["step.order=simultaneous"], changed(S4, simultaneous=True)),
         ("mlp-mnist-published", ["loss.name=minimax"], changed(S4, minimax=True)),
@@ -286,8 +293,10 @@ def test_one_full_update_of_both_players_by_hand(recipe, overrides, facts):
         for mask in masks:
             assert set(np.unique(mask.round(9))) <= {0, round(1 / 0.7, 9)}
     every = [m.ravel() for masks in seen["discriminator"] for m in masks]
-    assert (np.concatenate(every) == 0).mean() == pytest.approx(0.3, abs=0.03) if every else (
-        facts.dropout == 0
+    assert (
+        (np.concatenate(every) == 0).mean() == pytest.approx(0.3, abs=0.03)
+        if every
+        else (facts.dropout == 0)
     )
     d_loss, g_loss, d_slopes, g_slopes, new_d, new_g = one_round(
         facts,
@@ -312,11 +321,15 @@ def test_one_full_update_of_both_players_by_hand(recipe, overrides, facts):
         assert useless == (len(loaded.generator.hidden) if facts.batchnorm and is_generator else 0)
         for p, slope, moved in zip(network.parameters(), slopes, new, strict=True):
             first_moment = optimizer.state[p]["exp_avg"].numpy()
-            np.testing.assert_allclose(first_moment, (1 - facts.beta1) * slope, rtol=1e-4, atol=1e-9)
+            np.testing.assert_allclose(
+                first_moment, (1 - facts.beta1) * slope, rtol=1e-4, atol=1e-9
+            )
             # Adam's first step is almost the sign of the slope, so only slopes that are not
             # rounding errors fix it; the others are held to its size.
             clear = np.abs(slope) > 1e-5
-            np.testing.assert_allclose(p.detach().numpy()[clear], moved[clear], rtol=0, atol=2e-3 * facts.lr)
+            np.testing.assert_allclose(
+                p.detach().numpy()[clear], moved[clear], rtol=0, atol=2e-3 * facts.lr
+            )
             assert np.abs(p.detach().numpy() - moved).max() <= 2.01 * facts.lr
             assert clear.any() or np.abs(slope).max() < 1e-12
 
@@ -356,3 +369,48 @@ def test_the_classifier_uses_dropout_in_training_only():
     assert not torch.equal(net(images), net(images))
     net.eval()
     assert torch.equal(net(images), net(images))
+
+
+def test_the_classifier_s_step_by_hand():
+    from gantut.classify import Classification, play
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    images, labels = torch.rand(5, 1, 4, 4) * 2 - 1, torch.tensor([0, 2, 1, 1, 0])
+    w, b = (p.detach().double().numpy().copy() for p in net.parameters())
+    x = images.flatten(1).double().numpy()
+    scores = np.exp(x @ w.T + b)
+    p = scores / scores.sum(1, keepdims=True)
+    wanted = np.eye(3)[labels.numpy()]
+    seen = play(
+        Classification(net, torch.optim.SGD(net.parameters(), 0.5)), lambda: (images, labels)
+    )
+    assert seen["loss"].item() == pytest.approx(-np.log((p * wanted).sum(1)).mean(), rel=1e-5)
+    assert seen["accuracy"].item() == pytest.approx((p.argmax(1) == labels.numpy()).mean())
+    np.testing.assert_allclose(net[1].weight.detach(), w - 0.5 * (p - wanted).T @ x / 5, atol=1e-6)
+    np.testing.assert_allclose(net[1].bias.detach(), b - 0.5 * (p - wanted).mean(0), atol=1e-6)
+
+
+def test_images_are_varied_a_little_each_by_its_own_amount_and_padded_with_background():
+    from gantut.classify import vary
+
+    images = torch.full((40, 1, 28, 28), -1.0)
+    images[:, :, 13:15, 13:15] = 1.0
+    assert vary(images, 0, 0.0) is images
+    torch.manual_seed(0)
+    moved = vary(images, 2, 0.0)
+    assert moved.min() >= -1
+    assert moved.max() <= 1
+    ink = (moved + 1).sum((1, 2, 3)) / 2
+    assert torch.allclose(ink, torch.full((40,), 4.0), atol=1e-3)
+    place = torch.arange(28.0)
+    rows = ((moved + 1) / 2).sum((1, 3)) @ place / ink - 13.5
+    columns = ((moved + 1) / 2).sum((1, 2)) @ place / ink - 13.5
+    for shift in (rows, columns):
+        assert shift.abs().max() <= 2.001
+        assert shift.min() < -1
+        assert shift.max() > 1
+    # A turn about the middle leaves a mark in the middle where it is.
+    turned = vary(images, 0, 30.0)
+    assert ((turned + 1).sum((1, 2, 3)) / 2 - 4).abs().max() < 0.8
+    assert (turned[:, :, :11] == -1).all()

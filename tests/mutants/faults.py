@@ -1,0 +1,421 @@
+"""The faults: what is changed in which file, and which tests have to notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One mistake that somebody could make.
+
+    Args:
+        name: what is wrong.
+        file: below ``gantut/``.
+        edits: (old, new) texts; each old one stands exactly once in the file.
+        tests: what pytest is given; at least one of these tests must fail.
+    """
+
+    name: str
+    file: str
+    edits: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+
+
+def fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault:
+    return Fault(name, file, ((old, new),), tuple(f"tests/{test}" for test in tests))
+
+
+LOSSES = "test_losses.py"
+STEPS = "test_steps.py"
+ROUND = "test_models.py::test_one_full_update_of_both_players_by_hand"
+RESUME = "test_trainer.py::test_a_run_resumed_from_a_file_equals_the_one_never_stopped"
+
+FAULTS = [
+    # --- losses
+    fault(
+        "targets swapped in the discriminator's loss",
+        "losses.py",
+        "return torch.full_like(real_logits, self.real_label), torch.zeros_like(fake_logits)",
+        "return torch.zeros_like(real_logits), torch.full_like(fake_logits, self.real_label)",
+        LOSSES,
+    ),
+    fault(
+        "generator's loss with the wrong sign",
+        "losses.py",
+        "return F.binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))",
+        "return -F.binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))",
+        LOSSES,
+    ),
+    fault(
+        "smoothing applied to fakes as well",
+        "losses.py",
+        "self.real_label), torch.zeros_like(fake_logits)",
+        "self.real_label), torch.full_like(fake_logits, 1 - self.real_label)",
+        LOSSES,
+    ),
+    fault(
+        "smoothing applied to the generator's targets",
+        "losses.py",
+        "(fake_logits, torch.ones_like(fake_logits))",
+        "(fake_logits, torch.full_like(fake_logits, self.real_label))",
+        LOSSES,
+    ),
+    fault(
+        "the discriminator's loss halved",
+        "losses.py",
+        "return self.weight * (on_real + on_fake)",
+        "return 0.5 * self.weight * (on_real + on_fake)",
+        LOSSES,
+    ),
+    fault(
+        "a loss that should be halved is not",
+        "losses.py",
+        'self.weight = 1.0 if reduction == "sum" else 0.5',
+        "self.weight = 1.0",
+        LOSSES,
+    ),
+    fault(
+        "minimax is the non-saturating loss",
+        "losses.py",
+        "return -F.softplus(fake_logits).mean()",
+        "return F.softplus(-fake_logits).mean()",
+        LOSSES,
+    ),
+    fault(
+        "two-sided targets of real images near 0",
+        "losses.py",
+        "return 1 - noise[0], noise[1]",
+        "return noise[0], noise[1]",
+        LOSSES,
+    ),
+    # --- steps
+    fault(
+        "reused fakes not detached",
+        "steps.py",
+        "game.judge(real, fake.detach(), labels)",
+        "game.judge(real, fake, labels)",
+        STEPS,
+    ),
+    Fault(
+        "fresh fakes not detached",
+        "steps.py",
+        (
+            ("            with torch.no_grad():\n", "            with nullcontext():\n"),
+            ("game.judge(real, fake.detach(), labels)", "game.judge(real, fake, labels)"),
+        ),
+        (f"tests/{STEPS}",),
+    ),
+    fault(
+        "the generator's turn leaves gradients in the discriminator",
+        "steps.py",
+        "g_loss.backward(inputs=self.g_parameters)",
+        "g_loss.backward()",
+        STEPS,
+    ),
+    fault(
+        "n_dis ignored",
+        "steps.py",
+        "for _ in range(game.n_dis):",
+        "for _ in range(1):",
+        STEPS,
+    ),
+    fault(
+        "fakes always reused",
+        "steps.py",
+        "    if not game.reuse_fakes:\n",
+        "    if False:\n",
+        STEPS,
+    ),
+    fault(
+        "real and fake halves of a stacked pass swapped",
+        "steps.py",
+        "return logits[: len(real)], logits[len(real) :]",
+        "return logits[len(real) :], logits[: len(real)]",
+        STEPS,
+    ),
+    fault(
+        "the discriminator's accuracy on fakes counts its mistakes",
+        "steps.py",
+        "(logits < 0).float()",
+        "(logits > 0).float()",
+        STEPS,
+    ),
+    fault(
+        "the generator's optimiser holds the discriminator's parameters",
+        "build.py",
+        "optimizer(recipe.g_optimizer, g),",
+        "optimizer(recipe.g_optimizer, d),",
+        ROUND,
+    ),
+    fault(
+        "beta1 and beta2 swapped",
+        "build.py",
+        "betas = (section.beta1, section.beta2)",
+        "betas = (section.beta2, section.beta1)",
+        ROUND,
+    ),
+    # --- data
+    fault(
+        "pixels scaled to [0, 1]",
+        "data.py",
+        "return torch.sub(images, self._zero).mul_(self._factor), labels",
+        "return images.float().div_(255), labels",
+        ROUND,
+    ),
+    fault(
+        "a label shifted",
+        "data.py",
+        'labels = torch.from_numpy(arrays[f"{split}_labels"]).long()',
+        'labels = (torch.from_numpy(arrays[f"{split}_labels"]).long() + 1) % 10',
+        "test_zoo.py::test_the_judge_tells_digits_from_one_another",
+    ),
+    fault(
+        "labels of a batch out of step with its images",
+        "data.py",
+        "labels = None if labels is None else labels.index_select(0, chosen)",
+        "labels = None if labels is None else labels.index_select(0, chosen.roll(1))",
+        "test_data.py",
+    ),
+    fault(
+        "shuffle ignored",
+        "data.py",
+        "        if self.shuffle:\n            if start == 0:",
+        "        if False:\n            if start == 0:",
+        "test_data.py",
+    ),
+    fault(
+        "bytes truncated instead of rounded",
+        "data.py",
+        ".mul_(127.5).round_().clamp_(0, 255)",
+        ".mul_(127.5).clamp_(0, 255)",
+        "test_callbacks.py",
+    ),
+    fault(
+        "the seed of the order ignored",
+        "data.py",
+        "self._generator = torch.Generator().manual_seed(seed)",
+        "self._generator = torch.Generator().manual_seed(0)",
+        "test_trainer.py::test_every_random_part_of_a_run_follows_its_seed",
+    ),
+    # --- networks
+    fault(
+        "tanh removed",
+        "models/mlp.py",
+        'OUTPUTS = {"tanh": nn.Tanh,',
+        'OUTPUTS = {"tanh": nn.Identity,',
+        "test_models.py::test_the_range_that_an_output_can_reach",
+    ),
+    fault(
+        "the slope of the leaky ReLU ignored",
+        "models/mlp.py",
+        "nn.LeakyReLU(slope)",
+        "nn.LeakyReLU()",
+        ROUND,
+    ),
+    fault(
+        "uniform z on one side only",
+        "models/mlp.py",
+        "z.uniform_(-1, 1, generator=generator)",
+        "z.uniform_(0, 1, generator=generator)",
+        "test_models.py::test_uniform_z_fills_minus_one_to_one_evenly",
+    ),
+    fault(
+        "z not drawn from the given source",
+        "models/mlp.py",
+        "return z.normal_(generator=generator)",
+        "return z.normal_()",
+        "test_models.py::test_z_comes_from_the_generator_of_random_numbers_that_it_is_given",
+    ),
+    # --- sampling
+    fault(
+        "dropout left on when sampling",
+        "sampling.py",
+        "    module.eval()\n",
+        "    module.train()\n",
+        "test_trainer.py::test_samples_are_fixed_without_dropout_and_leave_training_mode_as_it_was",
+    ),
+    fault(
+        "the fixed noise not fixed",
+        "sampling.py",
+        "    rng = torch.Generator().manual_seed(seed)\n",
+        "    rng = torch.Generator()\n    rng.seed()\n",
+        "test_trainer.py::test_samples_are_fixed_without_dropout_and_leave_training_mode_as_it_was",
+    ),
+    fault(
+        "the seed of samples ignored",
+        "sampling.py",
+        "torch.Generator().manual_seed(seed)",
+        "torch.Generator().manual_seed(0)",
+        "test_trainer.py::test_samples_are_fixed_without_dropout_and_leave_training_mode_as_it_was",
+    ),
+    fault(
+        "samples in the range of the run instead of the common one",
+        "sampling.py",
+        ".mul(std).add(mean).clamp(0, 1)",
+        ".mul(0.5).add(0.5).clamp(0, 1)",
+        "test_trainer.py::test_samples_are_given_in_the_common_range_whatever_the_run_s_own",
+    ),
+    # --- trainer
+    fault(
+        "the seed ignored",
+        "build.py",
+        "np.random.SeedSequence(seed)",
+        "np.random.SeedSequence(0)",
+        "test_trainer.py::test_every_random_part_of_a_run_follows_its_seed",
+    ),
+    fault(
+        "the seed of dropout ignored",
+        "trainer.py",
+        "            torch.manual_seed(seed)\n",
+        "            torch.manual_seed(0)\n",
+        "test_trainer.py::test_every_random_part_of_a_run_follows_its_seed",
+    ),
+    fault(
+        "the checkpoint without the optimiser",
+        "trainer.py",
+        '                optimizer.load_state_dict(state["optimizers"][name])\n',
+        "                pass\n",
+        RESUME,
+    ),
+    fault(
+        "the checkpoint without the averaged weights",
+        "trainer.py",
+        '                self.ema.load_state_dict(state["ema"])\n',
+        "                pass\n",
+        RESUME,
+    ),
+    fault(
+        "the checkpoint without the random state of dropout",
+        "trainer.py",
+        'self._random = {k: v.cpu() for k, v in state["random"].items()}',
+        "pass",
+        RESUME,
+    ),
+    fault(
+        "the checkpoint without the random state of z",
+        "trainer.py",
+        '                rng.set_state(state["game_random"][name].cpu())\n',
+        "                pass\n",
+        RESUME,
+    ),
+    fault(
+        "a checkpoint of another recipe accepted",
+        "trainer.py",
+        'if state["fingerprint"] != self.fingerprint:',
+        "if False:",
+        "test_trainer.py::test_a_checkpoint_of_another_recipe_is_refused",
+    ),
+    fault(
+        "a flipped bit in a checkpoint passed over",
+        "trainer.py",
+        "broken = archive.testzip()",
+        "broken = None",
+        "test_trainer.py::test_a_damaged_checkpoint_is_never_used",
+    ),
+    fault(
+        "the checkpoint written over the old one",
+        "files.py",
+        "        yield aside\n        aside.replace(path)\n",
+        "        yield path\n",
+        "test_trainer.py::test_a_checkpoint_that_cannot_be_written_leaves_the_old_one",
+    ),
+    fault(
+        "the average not used when sampling",
+        "trainer.py",
+        "return self.game.generator if self.ema is None else self.ema",
+        "return self.game.generator",
+        "test_trainer.py::test_samples_come_from_the_average_where_there_is_one",
+    ),
+    fault(
+        "the average begins too slowly",
+        "trainer.py",
+        "decay = min(self.ema_decay, (1 + self.iteration) / (10 + self.iteration))",
+        "decay = self.ema_decay",
+        "test_trainer.py::test_the_averaged_generator_follows_its_formula",
+    ),
+    fault(
+        "a loss that is no number goes unnoticed",
+        "trainer.py",
+        "        if not finite.all():\n",
+        "        if False:\n",
+        "test_trainer.py::test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint",
+    ),
+    fault(
+        "the caller's random numbers disturbed",
+        "trainer.py",
+        "            _set_default_random_state(outside)\n",
+        "            pass\n",
+        "test_trainer.py::test_the_caller_s_random_numbers_are_left_alone",
+    ),
+    fault(
+        "the learning rate never changes",
+        "trainer.py",
+        "            schedule.step()\n",
+        "            pass\n",
+        "test_trainer.py::test_learning_rates_follow_their_schedules",
+    ),
+    # --- what is written down
+    fault(
+        "the maximum of an interval lost",
+        "callbacks.py",
+        "merged[:, 6::3] = pairs[:, :, 6::3].max(1)",
+        "merged[:, 6::3] = pairs[:, :, 6::3].mean(1)",
+        "test_callbacks.py",
+    ),
+    fault(
+        "a published recipe without its smoothing",
+        "recipes/mlp-mnist-published.yaml",
+        "real_label: 0.9",
+        "real_label: 1.0",
+        "test_recipes.py",
+    ),
+    fault(
+        "unknown keys of a recipe passed over",
+        "recipes/schema.py",
+        'extra="forbid"',
+        'extra="ignore"',
+        "test_recipes.py",
+    ),
+    # --- metrics
+    fault(
+        "entropy in nats",
+        "metrics/classes.py",
+        "share.log2()",
+        "share.log()",
+        "test_metrics.py",
+    ),
+    fault(
+        "a confident sample counted at any confidence",
+        "metrics/classes.py",
+        ".values > threshold)",
+        ".values > 0)",
+        "test_metrics.py",
+    ),
+    fault(
+        "the Fréchet distance without its cross term",
+        "metrics/frechet.py",
+        " - 2 * trace_of_root",
+        "",
+        "test_metrics.py",
+    ),
+    fault(
+        "the Fréchet distance of too few samples",
+        "metrics/frechet.py",
+        "if len(features) <= features.shape[1]:",
+        "if False:",
+        "test_metrics.py",
+    ),
+    fault(
+        "the judge takes images in [0, 1]",
+        "metrics/features.py",
+        "if images.min() >= 0:",
+        "if False:",
+        "test_metrics.py",
+    ),
+    fault(
+        "the classifier learns the label of the next image",
+        "classify.py",
+        "loss = F.cross_entropy(logits, labels)",
+        "loss = F.cross_entropy(logits, labels.roll(1))",
+        "test_models.py::test_the_classifier_s_step_by_hand",
+    ),
+]

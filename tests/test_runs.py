@@ -1,0 +1,288 @@
+"""Run folders: what a training leaves, what is read back, measured, compared and published."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gantut import callbacks, grids, recipes, reproduce, runs, weights
+from gantut.data import to_uint8
+from gantut.errors import CheckpointError, DataError, GantutError, InputError
+from gantut.evaluate import table
+from gantut.runs import Run
+from tests.small import NARROW, images
+
+
+@pytest.fixture
+def train(home, monkeypatch):
+    """Trains small recipes on small images, in a cache of its own."""
+    monkeypatch.setattr("gantut.build.image_set", lambda recipe: images(64, labels=True))
+
+    def train(*overrides: str, name: str = "mlp-mnist-published", **options) -> Run:
+        small = [] if name.startswith("classifier") else NARROW
+        chosen = recipes.load(name, [*small, "train.epochs=2", "log.samples=4", *overrides])
+        return runs.train(chosen, device="cpu", **options)
+
+    return train
+
+
+def test_a_training_leaves_its_folder(train, home):
+    run = train("log.snapshots=[1]", "seed=3")
+    assert run.folder == home / "runs" / "mlp-mnist-published" / "seed-3"
+    left = {p.relative_to(run.folder).as_posix() for p in run.folder.rglob("*") if p.is_file()}
+    assert left - {".lock"} == {
+        *("checkpoint.pt", "config.yaml", "generator.safetensors", "history.csv", "run.json"),
+        *(f"samples/epoch-000{i}.png" for i in range(3)),
+        "snapshots/epoch-0001.safetensors",
+    }
+    assert run.config.seed == 3
+    info = run.info
+    assert (info["iterations"], info["iterations_of_budget"], info["complete"]) == (8, 8, True)
+    assert (info["epochs"], info["images_seen"], info["images_of_budget"]) == (2, 128, 128)
+    assert info["parameters"] == {
+        "generator": 4 * 8 + 8 + 8 * 784 + 784,
+        "discriminator": 784 * 8 + 8 + 8 + 1,
+    }
+    assert info["image_shape"] == [1, 28, 28]
+    assert info["device"] == "CPU"
+    assert info["seconds"] >= 0
+    assert info["versions"]["torch"] == torch.__version__
+    assert run.history["iteration"].tolist() == list(range(1, 9))
+    epochs, sheets = run.progress
+    assert epochs == [0, 1, 2]
+    assert sheets.shape == (3, 4, 1, 28, 28)
+
+
+def test_the_weights_that_are_kept_are_those_that_were_sampled_from(train):
+    kept = []
+    run = train("train.ema_half_life=300", on_start=kept.append)
+    one = kept[0]
+    for mine, theirs in zip(run.generator.parameters(), one.ema.parameters(), strict=True):
+        assert torch.equal(mine, theirs.half().float())
+    assert not run.generator.training
+    a, b = run.sample(5, seed=4), one.sample(5, seed=4)
+    assert a.shape == (5, 1, 28, 28)
+    assert torch.allclose(a, b, atol=2e-3)
+
+
+def test_samples_of_a_run_are_the_first_of_its_seed(train):
+    run = train("seed=2")
+    assert torch.equal(run.sample(6), run.sample(6))
+    assert torch.allclose(run.sample(3), run.sample(6)[:3], atol=1e-6)
+    assert torch.equal(run.sample(3), run.sample(3, seed=2))
+    assert not torch.equal(run.sample(3), run.sample(3, seed=1))
+    again = Run(run.folder)
+    assert torch.equal(run.sample(6), again.sample(6))
+
+
+def test_a_run_that_is_complete_is_not_trained_again(train):
+    run = train()
+    before = (run.folder / "checkpoint.pt").read_bytes()
+    train()
+    assert (run.folder / "checkpoint.pt").read_bytes() == before
+    longer = train("train.epochs=3")
+    assert longer.info["iterations"] == 12
+    assert longer.config.train.epochs == 3
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_as_it_was(train):
+    run = train()
+    before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match="of another recipe, or of other settings"):
+        train("g_optimizer.lr=1e-3")
+    assert {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()} == before
+
+
+def test_a_run_can_be_stopped_by_the_clock_and_gone_on_with(train):
+    part = train("train.epochs=500", max_minutes=1e-9)
+    assert not part.info["complete"]
+    assert 0 < part.info["iterations"] < 2000
+    assert part.info["images_of_budget"] == 500 * 64
+    whole = train("train.epochs=8")
+    assert whole.info["complete"]
+
+
+def test_folders_that_hold_no_run_or_half_of_one(train, tmp_path):
+    with pytest.raises(CheckpointError, match=r"There is no run in .*nothing\."):
+        Run(tmp_path / "nothing")
+    run = train()
+    with pytest.raises(
+        CheckpointError, match=r"has no metrics\.json; 'gantut evaluate .*seed-0' measures it\."
+    ):
+        _ = run.metrics
+    (run.folder / "metrics.json").write_text("{")
+    with pytest.raises(
+        CheckpointError, match=r"metrics\.json is damaged; the command that wrote it"
+    ):
+        _ = run.metrics
+    (run.folder / "history.csv").write_text("iteration,epoch\n1,x\n")
+    with pytest.raises(CheckpointError, match=r"history\.csv is damaged"):
+        _ = Run(run.folder).history
+    (run.folder / "generator.safetensors").write_bytes(b"1234567890")
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors is damaged"):
+        run.sample(1)
+    (run.folder / "generator.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"has no generator\.safetensors\."):
+        run.sample(1)
+    for file in (run.folder / "samples").iterdir():
+        file.unlink()
+    with pytest.raises(CheckpointError, match="has no samples over time"):
+        _ = run.progress
+
+
+def test_a_folder_that_cannot_be_written_is_named(train, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        DataError, match=r"Cannot write into .*file.sub \(.*\); choose another folder"
+    ):
+        runs.train(recipes.load("mlp-mnist", NARROW), tmp_path / "file" / "sub", "cpu")
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+def test_weights_survive_their_file_and_fit_their_own_network_only(tmp_path):
+    one, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    file = weights.save(one, tmp_path / "a" / "w.safetensors")
+    assert torch.equal(weights.load(other, file).weight, one.weight)
+    half = weights.save(one, tmp_path / "half.safetensors", half=True)
+    assert half.stat().st_size < file.stat().st_size
+    weights.load(other, half)
+    assert other.weight.dtype == torch.float32
+    assert torch.equal(other.weight, one.weight.half().float())
+    with pytest.raises(CheckpointError, match="are of another network"):
+        weights.load(torch.nn.Linear(3, 3), file)
+    with pytest.raises(CheckpointError, match="There is no weights file"):
+        weights.load(one, tmp_path / "none.safetensors")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="Cannot write"):
+        weights.save(one, tmp_path / "file" / "w.safetensors")
+
+
+# --- comparing ---------------------------------------------------------------------------------
+
+
+def measured(run: Run, value: float, **changes) -> Run:
+    row = {
+        "metric": "frechet_distance",
+        "value": value,
+        "samples": 200,
+        "network": "classifier-mnist@01234567",
+        "reference": "mnist test, 200 images",
+        "seed": run.config.seed,
+        "epoch": run.info["epochs"],
+    }
+    share = row | {"metric": "confident_share", "value": value / 100, "reference": None}
+    early = row | {"value": 999.0, "epoch": 1}
+    runs.write_json(run.folder / "metrics.json", [early, row | changes, share])
+    return Run(run.folder)
+
+
+def test_a_table_sets_final_measurements_side_by_side(train):
+    a, b = measured(train(), 12.25), measured(train("seed=1"), 7.5)
+    assert table([a, b]).splitlines() == [
+        "run                          frechet_distance  confident_share",
+        "mlp-mnist-published, seed 0  12.2500           0.1225",
+        "mlp-mnist-published, seed 1  7.5000            0.0750",
+        "",
+        "frechet_distance: 200 images, classifier-mnist@01234567, against mnist test, 200 images",
+        "confident_share: 200 images, classifier-mnist@01234567",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("samples", 500), ("network", "other@1"), ("reference", "mnist train, 200 images")],
+)
+def test_numbers_that_cannot_be_compared_are_not(train, key, value):
+    a, b = measured(train(), 12.25), measured(train("seed=1"), 7.5, **{key: value})
+    with pytest.raises(
+        InputError, match=f"frechet_distance cannot be compared: its {key} is {value}"
+    ):
+        table([a, b])
+
+
+# --- publishing --------------------------------------------------------------------------------
+
+
+def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
+    made = [train(f"seed={s}", "train.epochs=12", "reproduce.seeds=[0, 1]") for s in (0, 1)]
+    rows = [
+        json.loads((measured(run, 5.0 + i).folder / "metrics.json").read_text())
+        for i, run in enumerate(made)
+    ]
+    target = tmp_path / "zoo" / "mlp-mnist-published"
+    target.mkdir(parents=True)
+    (target / "old.txt").write_text("from before")
+    run = reproduce.publish(list(zip(made, rows, strict=True)), target)
+    kept = {p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()}
+    assert kept == {
+        *("card.md", "config.yaml", "generator.safetensors", "history.csv", "metrics.json"),
+        *("progress.png", "run.json", "samples.png", "seeds.csv"),
+        *("seed-1/history.csv", "seed-1/samples.png"),
+    }
+    assert torch.equal(grids.load(target / "samples.png", (1, 28, 28)), to_uint8(run.sample(100)))
+    other = run.at_seed(1)
+    assert torch.equal(other.samples, to_uint8(made[1].sample(100)))
+    assert other.history["iteration"][-1] == 48
+    assert run.at_seed(0) is run
+    with pytest.raises(CheckpointError, match="has no seed 9"):
+        run.at_seed(9)
+    assert run.metrics == rows[0] + rows[1]
+    assert [r["frechet_distance"] for r in run.seeds] == [5.0, 6.0]
+    assert [r["seed"] for r in run.seeds] == [0, 1]
+    assert run.info["complete"]
+    epochs, stages = run.progress
+    assert epochs[:3] == [0, 1, 2]
+    assert epochs[-1] == 12
+    assert epochs == sorted(set(epochs))
+    assert stages.shape == (len(epochs), 4, 1, 28, 28)
+    last = grids.load(made[0].folder / "samples" / "epoch-0012.png", (1, 28, 28))
+    assert torch.equal(stages[-1], last)
+    card = run.card
+    assert card.startswith("# mlp-mnist-published\n")
+    assert "| images seen, of the budget of 768 | 768, 768 |" in card
+    assert "The whole budget was completed." in card
+    assert "| 1 | 12 | frechet_distance | samples | 6.0000 | 200 |" in card
+    written = callbacks.read_csv(target / "history.csv")
+    exact = run.history
+    assert np.allclose(written["d_loss"], exact["d_loss"])
+    with (target / "seeds.csv").open() as file:
+        assert next(csv.reader(file))[:2] == ["seed", "seconds"]
+
+
+def test_publishing_says_when_the_budget_is_not_complete(train, tmp_path):
+    run = train("train.epochs=500", max_minutes=1e-9)
+    rows = json.loads((measured(run, 5.0).folder / "metrics.json").read_text())
+    published = reproduce.publish([(run, rows)], tmp_path / "zoo" / "x")
+    assert not published.info["complete"]
+    assert "The budget is not complete: of the seeds 0, 1, 2 some are missing" in published.card
+
+
+def test_a_run_is_complete_with_all_of_its_seeds_only(train, tmp_path, monkeypatch):
+    run = train()
+    rows = json.loads((measured(run, 5.0).folder / "metrics.json").read_text())
+    assert not reproduce.publish([(run, rows)], tmp_path / "zoo" / "x").info["complete"]
+
+
+def test_only_a_source_checkout_is_published_into(monkeypatch, tmp_path):
+    monkeypatch.setattr("gantut.zoo.FOLDER", tmp_path / "site-packages" / "gantut" / "zoo")
+    with pytest.raises(GantutError, match="Finished runs are published into a source checkout"):
+        reproduce.zoo_folder()
+
+
+def test_the_judges_come_first_and_live_recipes_are_not_reproduced():
+    names = reproduce.reproducible()
+    assert names[0] == "classifier-mnist"
+    assert "mlp-mnist" in names
+    assert not [name for name in names if name.endswith("-live")]
+
+
+def test_classifiers_are_runs_too(train):
+    run = train("classifier.width=2", "train.batch_size=16", name="classifier-mnist")
+    assert (run.folder / "classifier.safetensors").is_file()
+    assert set(run.history) >= {"loss", "loss_min", "loss_max", "accuracy"}
+    with pytest.raises(InputError, match="classifier-mnist is a classifier and generates nothing"):
+        run.sample(1)

@@ -1,0 +1,123 @@
+"""The finished runs: whole, of the recipes as they stand, and the judge good enough to judge."""
+
+import json
+
+import pytest
+import torch
+
+from gantut import data, grids, recipes, reproduce, zoo
+from gantut.classify import accuracy
+from gantut.data import to_uint8
+from gantut.errors import CheckpointError
+from gantut.evaluate import classifier_of
+from gantut.metrics.features import judge
+from gantut.recipes import ClassifierRecipe
+
+GANS = [n for n in zoo.names() if not isinstance(recipes.load(n), ClassifierRecipe)]
+
+
+def test_every_recipe_that_keeps_a_finished_run_has_one():
+    assert set(zoo.names()) >= set(reproduce.reproducible())
+
+
+def test_the_judge_is_right_on_at_least_99_4_percent_of_the_test_split():
+    test = data.load("mnist", "test")
+    network = classifier_of(zoo.load("classifier-mnist"))
+    measured = accuracy(network, data.scale(test.images), test.labels)
+    assert measured >= 0.994
+    (stated,) = [m for m in zoo.load("classifier-mnist").metrics if m["metric"] == "accuracy"]
+    assert measured == pytest.approx(stated["value"], abs=2e-4)
+    assert stated["samples"] == len(test) == 10_000
+
+
+def test_the_judge_tells_digits_from_one_another():
+    train = data.load("mnist", "train").subset(1000)
+    p = judge().probabilities(data.scale(train.images))
+    assert (p.argmax(1) == train.labels).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_finished_run_is_of_the_recipe_as_it_stands(name):
+    run = zoo.load(name)
+    assert run.config.name == name
+    assert recipes.fingerprint(run.config) == recipes.fingerprint(recipes.load(name))
+    assert run.config.seed == run.config.reproduce.seeds[0]
+    assert run.info["images_seen"] <= run.info["images_of_budget"]
+    if run.info["complete"]:
+        assert run.info["iterations"] == run.info["iterations_of_budget"]
+    whole = "The whole budget was completed." in run.card
+    assert whole == run.info["complete"]
+    history = run.history
+    assert len(history["iteration"]) <= 250
+    assert history["iteration"][-1] == run.info["iterations"]
+    for key in history:
+        if f"{key}_min" in history:
+            # Written with five digits.
+            slack = 1e-4 * abs(history[key]) + 1e-6
+            assert (history[f"{key}_min"] <= history[key] + slack).all()
+            assert (history[key] <= history[f"{key}_max"] + slack).all()
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_measurement_says_what_it_depends_on(name):
+    run = zoo.load(name)
+    assert run.metrics
+    for m in run.metrics:
+        assert set(m) - {"of"} == {
+            "metric",
+            "value",
+            "samples",
+            "network",
+            "reference",
+            "seed",
+            "epoch",
+        }
+        assert m["samples"] >= 10_000
+        assert (m["reference"] is None) == (m["metric"] in ("confident_share", "class_entropy"))
+    measured, planned = {m["seed"] for m in run.metrics}, set(run.config.reproduce.seeds)
+    assert measured == planned if run.info["complete"] else measured <= planned
+    if name in GANS:
+        assert {m["network"] for m in run.metrics} == {judge().name}
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_a_finished_generator_draws_what_its_sheet_shows(name):
+    run = zoo.load(name)
+    sheet = grids.load(run.folder / "samples.png", (1, 28, 28))
+    drawn = run.sample(100)
+    assert drawn.shape == (100, 1, 28, 28)
+    assert drawn.min() >= -1
+    assert drawn.max() <= 1
+    # Another processor may round the last bit of a pixel to the other side.
+    assert (sheet.int() - to_uint8(drawn).int()).abs().max() <= 1
+    assert torch.equal(run.sample(16), run.sample(16))
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_the_other_seeds_and_the_stages_are_there(name):
+    run = zoo.load(name)
+    first, *others = sorted({m["seed"] for m in run.metrics})
+    assert first == run.config.seed
+    for seed in others:
+        assert run.at_seed(seed).history["iteration"][-1] > 0
+        assert run.at_seed(seed).samples.shape == (100, 1, 28, 28)
+    if others:
+        assert [r["seed"] for r in run.seeds] == [first, *others]
+    epochs, stages = run.progress
+    assert epochs[0] == 0
+    assert epochs[-1] == run.info["epochs"]
+    assert stages.shape[0] == len(epochs) >= 5
+    assert epochs == sorted(set(epochs))
+
+
+def test_a_run_that_is_not_there():
+    with pytest.raises(
+        CheckpointError, match="The zoo has no finished run 'classifier-mnits'; did you"
+    ):
+        zoo.load("classifier-mnits")
+
+
+def test_files_are_what_they_say():
+    for name in zoo.names():
+        for file in (zoo.FOLDER / name).glob("*.json"):
+            json.loads(file.read_text())
