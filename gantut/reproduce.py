@@ -167,8 +167,8 @@ def _progress(run: Run, path: Path) -> list[int]:
     last = epochs[-1]
     wanted = {0, *(round(last ** (i / (STAGES - 2))) for i in range(STAGES - 1))}
     chosen = [i for i, epoch in enumerate(epochs) if epoch in wanted]
-    sheet = images[chosen, :COLUMNS].flatten(0, 1)
-    grids.save(sheet, path, columns=COLUMNS)
+    stages = images[chosen, :COLUMNS]
+    grids.save(stages.flatten(0, 1), path, columns=stages.shape[1])
     return [epochs[i] for i in chosen]
 
 

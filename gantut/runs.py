@@ -120,7 +120,8 @@ class Run:
         if not sheets:
             raise CheckpointError(f"The run in {self.folder} has no samples over time.")
         epochs = [int(s.stem.removeprefix("epoch-")) for s in sheets]
-        return epochs, torch.stack([grids.load(s, shape) for s in sheets])
+        # The last row of a sheet may be padded.
+        return epochs, torch.stack([grids.load(s, shape)[: self.config.log.samples] for s in sheets])
 
     def at_seed(self, seed: int) -> "SeedOf":
         """What the zoo keeps of another seed of the same recipe: its history and samples."""

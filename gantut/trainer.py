@@ -84,6 +84,9 @@ class Trainer:
         if ema_half_life is not None:
             self.ema = copy.deepcopy(game.generator).eval().requires_grad_(False)
             self.ema_decay = 0.5 ** (batches.batch_size / ema_half_life)
+            pairs = [(network.parameters(), network.buffers()) for network in (self.ema, game.generator)]
+            # Looked up once: walking through the modules takes longer than the average itself.
+            self._averaged, self._trained = [(list(p), list(b)) for p, b in pairs]
         self._unread: list[dict[str, Tensor]] = []
         self._unread_images: list[int] = []
         self._started = self._last_saved = time.monotonic()
@@ -151,9 +154,9 @@ class Trainer:
         is that of TensorFlow's ExponentialMovingAverage.
         """
         decay = min(self.ema_decay, (1 + self.iteration) / (10 + self.iteration))
-        averaged = list(self.ema.parameters())
-        torch._foreach_lerp_(averaged, list(self.game.generator.parameters()), 1 - decay)
-        for old, new in zip(self.ema.buffers(), self.game.generator.buffers()):
+        (averaged, kept), (trained, current) = self._averaged, self._trained
+        torch._foreach_lerp_(averaged, trained, 1 - decay)
+        for old, new in zip(kept, current, strict=True):
             old.copy_(new)
 
     def _read(self) -> None:
