@@ -196,7 +196,11 @@ def _classification(recipe: ClassifierRecipe, images: data.ImageSet, seeds: dict
         net = CLASSIFIERS[recipe.classifier.family](**section)
         net = net.to(device, memory_format=torch.channels_last)
     return Classification(
-        net, optimizer(recipe.optimizer, net), recipe.shift, recipe.rotate, _autocast(recipe, device)
+        net,
+        optimizer(recipe.optimizer, net),
+        recipe.shift,
+        recipe.rotate,
+        _autocast(recipe, device),
     )
 
 

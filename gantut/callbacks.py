@@ -273,7 +273,9 @@ class Progress(Callback):
 
     def _line(self, trainer: "Trainer", text: str) -> None:
         self._last = time.monotonic()
-        place = f"iteration {trainer.iteration} of {trainer.target}, epoch {trainer.exact_epoch:.2f}"
+        place = (
+            f"iteration {trainer.iteration} of {trainer.target}, epoch {trainer.exact_epoch:.2f}"
+        )
         print(
             f"{place}: {text}" if text else place,
             file=self.file or sys.stderr,
@@ -284,5 +286,3 @@ class Progress(Callback):
 def _in_notebook() -> bool:
     shell = sys.modules.get("IPython")
     return shell is not None and "IPKernelApp" in getattr(shell.get_ipython(), "config", {})
-
-

@@ -84,7 +84,9 @@ def vary(images: Tensor, shift: int, rotate: float) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000) -> float:
+def accuracy(
+    classifier: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000
+) -> float:
     """Share of images ``[N, C, H, W]`` in [-1, 1] that are given their label, in [0, 1]."""
     with evaluating(classifier):
         parts = zip(images.split(batch_size), labels.split(batch_size))

@@ -123,7 +123,9 @@ def data_command(
 def recipes_command(
     name: Annotated[str | None, typer.Argument(help="Show this one.")] = None,
     overrides: Overrides = None,
-    against: Annotated[str | None, typer.Option(help="Show only what differs from this one.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Show only what differs from this one.")
+    ] = None,
 ) -> None:
     """List the recipes, show one whole, or show in what two differ."""
     from gantut import recipes
@@ -163,7 +165,9 @@ def train(
         shutil.rmtree(folder)
     run = runs.train(loaded, folder, device, progress=True, on_start=_stop_on_ctrl_c)
     if not run.info["complete"]:
-        _progress_only(f"gantut: stopped at epoch {run.info['epochs']:.2f}; the same command goes on.")
+        _progress_only(
+            f"gantut: stopped at epoch {run.info['epochs']:.2f}; the same command goes on."
+        )
         raise typer.Exit(130)
     print(run.folder)
 

@@ -23,7 +23,9 @@ def tile(images: Tensor, columns: int) -> Tensor:
     rows = math.ceil(n / columns)
     sheet = images.new_zeros(rows * columns, c, h, w)
     sheet[:n] = images
-    return sheet.view(rows, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, rows * h, columns * w)
+    return (
+        sheet.view(rows, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, rows * h, columns * w)
+    )
 
 
 def untile(sheet: Tensor, image_shape: tuple[int, int, int]) -> Tensor:

@@ -86,7 +86,9 @@ def is_complete(name: str) -> bool:
         return False
     run = Run(folder)
     same = recipes.fingerprint(run.config) == recipes.fingerprint(recipes.load(name))
-    return same and run.info["complete"] and run.config.train.epochs >= recipes.load(name).train.epochs
+    return (
+        same and run.info["complete"] and run.config.train.epochs >= recipes.load(name).train.epochs
+    )
 
 
 def reproducible() -> list[str]:
@@ -173,11 +175,15 @@ def _progress(run: Run, path: Path) -> list[int]:
 
 
 def _final(run: Run, rows: list[dict]) -> dict[str, float]:
-    return {r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"] and "of" not in r}
+    return {
+        r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"] and "of" not in r
+    }
 
 
 def _seeds(made: list[tuple[Run, list[dict]]], path: Path) -> None:
-    tables = [{"seed": r.config.seed, "seconds": r.info["seconds"], **_final(r, m)} for r, m in made]
+    tables = [
+        {"seed": r.config.seed, "seconds": r.info["seconds"], **_final(r, m)} for r, m in made
+    ]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, tables[0], lineterminator="\n")
         writer.writeheader()

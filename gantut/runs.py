@@ -121,7 +121,9 @@ class Run:
             raise CheckpointError(f"The run in {self.folder} has no samples over time.")
         epochs = [int(s.stem.removeprefix("epoch-")) for s in sheets]
         # The last row of a sheet may be padded.
-        return epochs, torch.stack([grids.load(s, shape)[: self.config.log.samples] for s in sheets])
+        return epochs, torch.stack(
+            [grids.load(s, shape)[: self.config.log.samples] for s in sheets]
+        )
 
     def at_seed(self, seed: int) -> "SeedOf":
         """What the zoo keeps of another seed of the same recipe: its history and samples."""
@@ -130,7 +132,9 @@ class Run:
     def _file(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            remedy = f"; 'gantut evaluate {self.folder}' measures it" if name == "metrics.json" else ""
+            remedy = (
+                f"; 'gantut evaluate {self.folder}' measures it" if name == "metrics.json" else ""
+            )
             raise CheckpointError(f"The run in {self.folder} has no {name}{remedy}.")
         return path
 

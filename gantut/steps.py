@@ -58,7 +58,9 @@ class Game:
         if self.n_dis < 1:
             raise InputError(f"n_dis must be at least 1, not {self.n_dis}.")
         if self.reuse_fakes and self.n_dis > 1:
-            raise InputError("Fakes can be reused only if the discriminator has one turn (n_dis=1).")
+            raise InputError(
+                "Fakes can be reused only if the discriminator has one turn (n_dis=1)."
+            )
         self.g_parameters = [p for p in self.generator.parameters() if p.requires_grad]
         self.d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
 

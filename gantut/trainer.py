@@ -84,7 +84,9 @@ class Trainer:
         if ema_half_life is not None:
             self.ema = copy.deepcopy(game.generator).eval().requires_grad_(False)
             self.ema_decay = 0.5 ** (batches.batch_size / ema_half_life)
-            pairs = [(network.parameters(), network.buffers()) for network in (self.ema, game.generator)]
+            pairs = [
+                (network.parameters(), network.buffers()) for network in (self.ema, game.generator)
+            ]
             # Looked up once: walking through the modules takes longer than the average itself.
             self._averaged, self._trained = [(list(p), list(b)) for p, b in pairs]
         self._unread: list[dict[str, Tensor]] = []

@@ -45,7 +45,9 @@ def load(network: nn.Module, path: str | Path) -> nn.Module:
     try:
         state = safetensors_torch.load_file(path)
     except (OSError, SafetensorError):
-        raise CheckpointError(f"The weights file {path} is damaged; fetch or write it again.") from None
+        raise CheckpointError(
+            f"The weights file {path} is damaged; fetch or write it again."
+        ) from None
     full = {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
     try:
         network.load_state_dict(full)

@@ -33,7 +33,9 @@ def filled(values: np.ndarray, max_rows: int, pieces: list[int]) -> History:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 300), st.sampled_from([2, 4, 8, 50]), st.lists(st.integers(0, 40), max_size=5))
+@given(
+    st.integers(1, 300), st.sampled_from([2, 4, 8, 50]), st.lists(st.integers(0, 40), max_size=5)
+)
 def test_a_history_is_bounded_and_loses_nothing_but_resolution(n, max_rows, pieces):
     values = np.random.default_rng(n).normal(size=(n, 2))
     history = filled(values, max_rows, pieces)
@@ -128,7 +130,9 @@ def test_csv_gives_back_what_was_written(tmp_path):
     for name in table:
         assert np.allclose(table[name], original[name], rtol=1e-4)
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
-    assert header == "iteration,epoch,images,seconds,loss,loss_min,loss_max,other,other_min,other_max"
+    assert (
+        header == "iteration,epoch,images,seconds,loss,loss_min,loss_max,other,other_min,other_max"
+    )
 
 
 def test_a_run_s_csv_has_the_columns_of_a_gan(tmp_path):
@@ -290,7 +294,9 @@ def test_sheets_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match=r"picture\.tiff must end in \.png"):
         grids.save(torch.zeros(1, 1, 4, 4), tmp_path / "picture.tiff")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"Cannot write .*a\.png \(Not a directory\)|\(File exists\)"):
+    with pytest.raises(
+        DataError, match=r"Cannot write .*a\.png \(Not a directory\)|\(File exists\)"
+    ):
         grids.save(torch.zeros(1, 1, 4, 4), tmp_path / "file" / "a.png")
 
 

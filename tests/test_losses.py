@@ -23,7 +23,9 @@ def test_the_discriminator_s_loss(label, reduction, weight):
     loss = NonSaturating(real_label=label, reduction=reduction)
     on_real = bce(torch.sigmoid(real), label).mean()
     on_fake = bce(torch.sigmoid(fake), 0.0).mean()
-    assert loss.discriminator(real, fake).item() == pytest.approx(weight * (on_real + on_fake).item())
+    assert loss.discriminator(real, fake).item() == pytest.approx(
+        weight * (on_real + on_fake).item()
+    )
 
 
 def test_both_players_at_a_discriminator_that_does_not_know():
@@ -35,9 +37,14 @@ def test_both_players_at_a_discriminator_that_does_not_know():
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-@pytest.mark.parametrize("options", [{}, {"real_label": 0.9}, {"smoothing": 0.2}, {"reduction": "mean"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"real_label": 0.9}, {"smoothing": 0.2}, {"reduction": "mean"}]
+)
 def test_the_generator_s_target_is_always_one(name, options):
-    expected = {"non-saturating": -torch.sigmoid(fake).log(), "minimax": (1 - torch.sigmoid(fake)).log()}
+    expected = {
+        "non-saturating": -torch.sigmoid(fake).log(),
+        "minimax": (1 - torch.sigmoid(fake)).log(),
+    }
     loss = LOSSES[name](**options).generator(fake)
     assert loss.item() == pytest.approx(expected[name].mean().item())
 

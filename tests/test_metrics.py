@@ -96,8 +96,16 @@ def test_moments_divide_by_n_minus_one():
 @pytest.mark.parametrize(
     ("a", "b", "sentence"),
     [
-        (torch.zeros(20, 20), torch.zeros(50, 20), "20 samples are too few for features of dimension 20"),
-        (torch.zeros(50, 20), torch.zeros(7, 20), "7 samples are too few for features of dimension 20"),
+        (
+            torch.zeros(20, 20),
+            torch.zeros(50, 20),
+            "20 samples are too few for features of dimension 20",
+        ),
+        (
+            torch.zeros(50, 20),
+            torch.zeros(7, 20),
+            "7 samples are too few for features of dimension 20",
+        ),
         (torch.zeros(50, 3), torch.zeros(50, 4), "spaces of different dimension"),
         (torch.full((50, 3), math.nan), torch.zeros(50, 3), "numbers that are not finite"),
         (torch.zeros(50, 3, 2), torch.zeros(50, 3), r"table \[N, F\] with N >= 2"),
@@ -170,8 +178,14 @@ def test_a_judge_looks_without_dropout_batch_after_batch(own_judge):
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        (torch.rand(4, 1, 28, 28), r"none of these pixels is below 0: they seem to lie in \[0, 1\]"),
-        (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), r"takes float images in \[-1, 1\]; scale them"),
+        (
+            torch.rand(4, 1, 28, 28),
+            r"none of these pixels is below 0: they seem to lie in \[0, 1\]",
+        ),
+        (
+            torch.zeros(4, 1, 28, 28, dtype=torch.uint8),
+            r"takes float images in \[-1, 1\]; scale them",
+        ),
         (torch.rand(4, 1, 28, 28) * 255, r"takes float images in \[-1, 1\]; scale them first"),
         (torch.rand(4, 1, 28, 28) * 4 - 2, r"takes float images in \[-1, 1\]; scale them first"),
         (torch.full((4, 1, 28, 28), math.nan), "not finite"),
@@ -187,7 +201,9 @@ def test_a_judge_refuses_images_in_another_range_or_shape(own_judge, what, image
 
 
 def test_a_judge_that_is_not_there(monkeypatch, tmp_path):
-    with pytest.raises(InputError, match="There is no judge 'mlp-mnist'; there is classifier-mnist"):
+    with pytest.raises(
+        InputError, match="There is no judge 'mlp-mnist'; there is classifier-mnist"
+    ):
         judge("mlp-mnist")
     judge.cache_clear()
     monkeypatch.setattr("gantut.metrics.features.resources.files", lambda package: tmp_path)

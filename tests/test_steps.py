@@ -236,7 +236,9 @@ def test_labels_reach_both_players_as_the_batch_has_them():
         expected = torch.arange(6)
         assert all(torch.equal(labels, expected) for labels in g.generator.seen)
         for labels in g.discriminator.seen:
-            assert torch.equal(labels, torch.cat([expected, expected]) if len(labels) == 12 else expected)
+            assert torch.equal(
+                labels, torch.cat([expected, expected]) if len(labels) == 12 else expected
+            )
 
 
 def test_scalars_are_probabilities_and_thresholded_accuracies():

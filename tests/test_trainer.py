@@ -130,7 +130,9 @@ def test_a_request_to_stop_that_comes_before_the_first_iteration_counts():
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     path = trainer().fit(iterations=2).save(tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot .* of another recipe.*--fresh"):
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint\.pt cannot .* of another recipe.*--fresh"
+    ):
         trainer("g_optimizer.lr=1e-3").load(path)
     with pytest.raises(CheckpointError, match="of another recipe"):
         trainer("seed=1").load(path)
@@ -190,7 +192,9 @@ def test_a_damaged_checkpoint_is_never_used(damage, tmp_path):
     path.write_bytes(raw)
     if damage == "other":
         torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged; remove it to start anew\."):
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint\.pt is damaged; remove it to start anew\."
+    ):
         trainer().load(path)
 
 
@@ -332,7 +336,9 @@ def test_the_averaged_generator_follows_its_formula():
         one.fit(iterations=i)
         d = min(decay, (1 + i) / (10 + i))
         now = one.game.generator.parameters()
-        expected = [d * e + (1 - d) * p.detach().double() for e, p in zip(expected, now, strict=True)]
+        expected = [
+            d * e + (1 - d) * p.detach().double() for e, p in zip(expected, now, strict=True)
+        ]
     for e, p in zip(expected, one.ema.parameters(), strict=True):
         assert torch.allclose(e.float(), p, atol=1e-6)
         assert not p.requires_grad
@@ -467,7 +473,9 @@ def test_learning_rates_follow_their_schedules():
         one = trainer(f"g_optimizer.schedule={text}", "train.epochs=5")
         for i in range(1, 21):
             one.fit(iterations=i)
-            assert one.game.g_optimizer.param_groups[0]["lr"] == pytest.approx(2e-3 * factor(i), abs=1e-12)
+            assert one.game.g_optimizer.param_groups[0]["lr"] == pytest.approx(
+                2e-3 * factor(i), abs=1e-12
+            )
             assert one.game.d_optimizer.param_groups[0]["lr"] == 2e-3
 
 
@@ -576,7 +584,11 @@ def test_an_own_loss_step_and_network_go_into_the_trainer():
     with torch.no_grad():
         d.value.fill_(1.0)
     game = Game(
-        g, d, torch.optim.SGD(g.parameters(), 0.1), torch.optim.SGD(d.parameters(), 0.1), Difference()
+        g,
+        d,
+        torch.optim.SGD(g.parameters(), 0.1),
+        torch.optim.SGD(d.parameters(), 0.1),
+        Difference(),
     )
     batches = Batches(images(32), 32, shuffle=False)
     real = batches.image_set.images.double().mean().item() / 127.5 - 1

@@ -36,7 +36,9 @@ class Judge:
         if len(images) == 0:
             raise InputError(f"{self.name} was given no images.")
         if not images.isfinite().all():
-            raise InputError(f"{self.name} was given images with pixels that are not finite numbers.")
+            raise InputError(
+                f"{self.name} was given images with pixels that are not finite numbers."
+            )
         if images.dtype == torch.uint8 or images.min() < -1.001 or images.max() > 1.001:
             raise InputError(f"{self.name} takes float images in [-1, 1]; scale them first.")
         if images.min() >= 0:

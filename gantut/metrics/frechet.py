@@ -39,7 +39,9 @@ def frechet_from_moments(
     Returns:
         At least 0, in squared units of the features.
     """
-    mean_a, mean_b, cov_a, cov_b = (np.asarray(m, np.float64) for m in (mean_a, mean_b, cov_a, cov_b))
+    mean_a, mean_b, cov_a, cov_b = (
+        np.asarray(m, np.float64) for m in (mean_a, mean_b, cov_a, cov_b)
+    )
     if mean_a.shape != mean_b.shape or cov_a.shape != cov_b.shape:
         raise InputError("The two Gaussians live in spaces of different dimension.")
     # The trace of the root of cov_a cov_b is the sum of the roots of its eigenvalues, which are
@@ -48,7 +50,9 @@ def frechet_from_moments(
     root_a = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     product = scipy.linalg.eigvalsh(root_a @ cov_b @ root_a)
     trace_of_root = np.sqrt(np.clip(product, 0, None)).sum()
-    distance = ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * trace_of_root
+    distance = (
+        ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * trace_of_root
+    )
     return float(max(distance, 0.0))
 
 

@@ -20,7 +20,15 @@ from pydantic import ValidationError
 from gantut.errors import RecipeError
 from gantut.recipes.schema import BaseRecipe, ClassifierRecipe, GANRecipe
 
-__all__ = ["ClassifierRecipe", "GANRecipe", "differences", "fingerprint", "load", "names", "to_yaml"]
+__all__ = [
+    "ClassifierRecipe",
+    "GANRecipe",
+    "differences",
+    "fingerprint",
+    "load",
+    "names",
+    "to_yaml",
+]
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,7 +58,9 @@ _Loader.add_implicit_resolver(
 def names() -> list[str]:
     """Names of the recipes that come with the library, in alphabetical order."""
     folder = resources.files("gantut.recipes")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def load(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BaseRecipe:
@@ -121,14 +131,18 @@ def _flat(values: dict, prefix: str = "") -> dict[str, Any]:
 def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
     """The raw values of a recipe, its bases merged in, and where they come from."""
     is_path = str(name).endswith((".yaml", ".yml"))
-    file = Path(name).expanduser() if is_path else resources.files("gantut.recipes") / f"{name}.yaml"
+    file = (
+        Path(name).expanduser() if is_path else resources.files("gantut.recipes") / f"{name}.yaml"
+    )
     source = str(name) if is_path else f"recipe {name}"
     if not file.is_file():
         if is_path:
             raise RecipeError(f"There is no recipe file {name}.")
         near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}."
-        raise RecipeError(f"There is no recipe {str(name)!r}; {hint} 'gantut recipes' shows them all.")
+        raise RecipeError(
+            f"There is no recipe {str(name)!r}; {hint} 'gantut recipes' shows them all."
+        )
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -161,7 +175,9 @@ def _merge(base: dict, changes: dict) -> dict:
 def _override(values: dict, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise RecipeError(f"An override is written key=value, such as train.epochs=5, not {override!r}.")
+        raise RecipeError(
+            f"An override is written key=value, such as train.epochs=5, not {override!r}."
+        )
     try:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:

@@ -167,5 +167,3 @@ class ClassifierRecipe(BaseRecipe):
     optimizer: Adam = Adam()
     shift: Annotated[int, Field(ge=0, le=4)] = Field(0, description="random shifts, pixels")
     rotate: Annotated[float, Field(ge=0, le=45)] = Field(0.0, description="random turns, degrees")
-
-

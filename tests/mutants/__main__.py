@@ -69,7 +69,9 @@ def judge(fault: Fault) -> tuple[str, str]:
             return "BROKEN", reason
         result = pytest(folder, list(fault.tests))
     lines = result.stdout.strip().splitlines() or result.stderr.strip().splitlines() or [""]
-    failed = [line.removeprefix("FAILED ").split(" - ")[0] for line in lines if line.startswith("FAILED")]
+    failed = [
+        line.removeprefix("FAILED ").split(" - ")[0] for line in lines if line.startswith("FAILED")
+    ]
     if result.returncode == FAILED and failed:
         return "caught", failed[0]
     # A test that could not even start has caught nothing.
