@@ -12,12 +12,17 @@
 5. The description that a picture carries (`gantut.plots`: metadata of the output)
    becomes the alternative text of the page's image. MyST-NB by itself knows only
    one text for a whole cell, in the cell's metadata.
-6. Wide tables scroll in a box that the keyboard reaches, and the bibliography is
+6. The API page links each object to its source on GitHub: pages that repeat the
+   source would be as many as those of the course.
+7. Wide tables scroll in a box that the keyboard reaches, and the bibliography is
    marked up as what it is.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import os
 import re
 import shutil
@@ -64,6 +69,28 @@ def configure(app: Sphinx, config: Config) -> None:
         # A pull request builds under a ref that has no page of its own.
         if os.environ.get("GITHUB_REF_TYPE") == "branch" and os.environ.get("GITHUB_REF_NAME"):
             options["repository_branch"] = os.environ["GITHUB_REF_NAME"]
+
+    config.linkcode_resolve = functools.partial(source_on_github, options)
+
+
+def source_on_github(options: dict, domain: str, info: dict) -> str | None:
+    """The address of an object's first line, or None where there is none to show."""
+    if domain != "py" or not info["module"].startswith("gantut"):
+        return None
+    found = importlib.import_module(info["module"])
+    try:
+        for name in info["fullname"].split("."):
+            found = inspect.getattr_static(found, name)
+        if isinstance(found, property):
+            found = found.fget
+        found = inspect.unwrap(getattr(found, "__func__", found))
+        path = Path(inspect.getsourcefile(found)).resolve()
+        line = inspect.getsourcelines(found)[1]
+        relative = path.relative_to(Path(__file__).resolve().parents[2])
+    except (AttributeError, TypeError, OSError, ValueError):
+        return None  # a field, a constant, or something inherited from a library
+    branch = options.get("repository_branch", "main")
+    return f"{options['repository_url']}/blob/{branch}/{relative.as_posix()}#L{line}"
 
 
 def copy_mathjax(app: Sphinx, error: Exception | None) -> None:

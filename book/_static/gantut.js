@@ -32,6 +32,14 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
+  // The theme's arrows in the table of contents have no name of their own.
+  for (const arrow of document.querySelectorAll(".bd-sidebar summary")) {
+    const link = arrow.closest("li")?.querySelector("a");
+    if (!arrow.innerText.trim() && link) {
+      arrow.setAttribute("aria-label", `Pages below ${link.textContent.trim()}`);
+    }
+  }
+
   // A region that scrolls sideways must be reachable by keyboard.
   const reach = () => {
     for (const box of document.querySelectorAll(".bd-content pre, .bd-content .cell_output .output")) {
