@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: ratios of speed, each measured in one run, alternating, on one thread.
+"""``python -m tests.benchmarks [rounds]``: ratios of speed, each measured in one run, alternating, on one thread.
 
 Times are those of the processor, so that other work on the machine counts little; the first block of
 each loop is thrown away, and the median of the others' ratios is printed.
@@ -22,7 +22,7 @@ from gantut.steps import Game
 from gantut.trainer import Trainer
 from tests.benchmarks.peers import AsShipped, Bare, Digits, WideDiscriminator, WideGenerator
 
-ROUNDS = 9
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
 
 
 def alternating(
@@ -75,8 +75,11 @@ def main() -> int:
 
     print("nets of PyTorch-GAN's gan.py, batch 64")
     with open(os.devnull, "w") as out:
-        loops = {"shipped": AsShipped(images.images, out).run, "gantut": stepper(wide(images))}
-        seconds = alternating(loops, dict.fromkeys(loops, 25))
+        loops = {
+            "shipped": AsShipped(images.images, images.labels, out).run,
+            "gantut": stepper(wide(images)),
+        }
+        seconds = alternating(loops, dict.fromkeys(loops, 20))
     for name, values in seconds.items():
         print(f"  {name:<10} {1000 * statistics.median(values):7.2f} ms a step")
     good = [
@@ -91,7 +94,7 @@ def main() -> int:
     print("mlp-mnist-published, batch 20, and the whole budget of mlp-mnist, batch 128")
     published, own = (recipes.load(name) for name in ("mlp-mnist-published", "mlp-mnist"))
     nets = lambda: [f(published, (1, 28, 28)) for f in (build.generator, build.discriminator)]  # noqa: E731
-    loader = DataLoader(Digits(images.images, resize=False), 20)
+    loader = DataLoader(Digits(images.images, images.labels, resize=False), 20)
     trainers = {r.name: build.trainer(r, device="cpu", images=images) for r in (published, own)}
     loops = {
         "bare": Bare(*nets(), images=data.scale(images.images)).run,
@@ -99,7 +102,7 @@ def main() -> int:
         "DataLoader": Bare(*nets(), loader=loader).run,
         "mlp-mnist": stepper(trainers[own.name]),
     }
-    seconds = alternating(loops, {"bare": 300, "gantut": 300, "DataLoader": 100, "mlp-mnist": 60})
+    seconds = alternating(loops, {"bare": 200, "gantut": 200, "DataLoader": 50, "mlp-mnist": 30})
     for name, values in seconds.items():
         print(f"  {name:<10} {1000 * statistics.median(values):7.2f} ms a step")
     r = ratio(seconds["gantut"], seconds["bare"])

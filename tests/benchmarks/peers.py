@@ -13,12 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Digits(Dataset):
-    """One image at a time: bytes to a picture, and through a chain of transforms to a tensor."""
+    """One image and label at a time, as torchvision's MNIST gives them: bytes to a picture, and
+    through a chain of transforms to a tensor."""
 
-    def __init__(self, images: torch.Tensor, resize: bool):
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, resize: bool):
         from torchvision import transforms
 
-        self.pixels = images[:, 0].numpy()
+        self.pixels, self.labels = images[:, 0], labels
         steps = [transforms.Resize(28)] if resize else []
         steps += [transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
         self.transform = transforms.Compose(steps)
@@ -26,13 +27,15 @@ class Digits(Dataset):
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return self.transform(Image.fromarray(self.pixels[i]))
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        picture, label = self.pixels[i], int(self.labels[i])
+        return self.transform(Image.fromarray(picture.numpy())), label
 
 
 def forever(loader: DataLoader):
     while True:
-        yield from loader
+        for images, _ in loader:
+            yield images
 
 
 # --- gan.py ------------------------------------------------------------------------------------
@@ -78,13 +81,13 @@ class AsShipped:
 
     batch_size = 64
 
-    def __init__(self, images: torch.Tensor, out):
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, out):
         torch.manual_seed(0)
         self.g, self.d = WideGenerator(), WideDiscriminator()
         self.g_adam = torch.optim.Adam(self.g.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.d_adam = torch.optim.Adam(self.d.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.loss = nn.BCELoss()
-        loader = DataLoader(Digits(images, resize=True), self.batch_size, shuffle=True)
+        loader = DataLoader(Digits(images, labels, resize=True), self.batch_size, shuffle=True)
         self.batches = forever(loader)
         self.out, self.step = out, 0
 
