@@ -339,7 +339,7 @@ class Trainer:
     def _must_be_finite(self) -> None:
         """Raises TrainingError where a weight is not a finite number: no run can go on from there."""
         parameters = [p for m in self.game.modules.values() for p in m.parameters()]
-        norms = torch._foreach_norm(parameters, ord=math.inf)
+        norms = torch._foreach_norm(parameters, ord=math.inf) if parameters else [torch.zeros(())]
         if not torch.stack(norms).isfinite().all():
             raise TrainingError(
                 f"A weight is no longer a finite number at iteration {self.iteration} (epoch "
