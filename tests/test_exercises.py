@@ -13,13 +13,15 @@ CHAPTERS = sorted(BOOK.glob("[0-9]*.ipynb"))
 
 
 def checks(path: Path) -> dict[str, str]:
-    """The functions of a notebook that check an answer, name to source."""
+    """The functions of a notebook that check an answer: name to what they do, layout aside."""
     found = {}
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code" and "def check_" in cell.source:
             for node in ast.parse(cell.source).body:
                 if isinstance(node, ast.FunctionDef) and node.name.startswith("check_"):
-                    found[node.name] = ast.get_source_segment(cell.source, node)
+                    if ast.get_docstring(node) is not None:
+                        del node.body[0]
+                    found[node.name] = ast.unparse(node)
     return found
 
 
