@@ -37,7 +37,7 @@ SETTINGS = [
     *("data.limit=320", "data.shuffle=true", "train.batch_size=8", "step.n_dis=2"),
     *("generator.latent_dim=4", "generator.hidden=[8]", "generator.batchnorm=true"),
     *("discriminator.hidden=[8]", "loss.real_label=1", "loss.smoothing=0.1"),
-    *("train.ema_half_life=1000", "g_optimizer.schedule={kind: cosine}", "train.epochs=40"),
+    *("train.ema_half_life=1000", "g_optimizer.schedule={kind: cosine}", "train.epochs=10"),
     *("log.checkpoint_seconds=0", "log.samples=4"),
 ]
 TRAIN = ["train", "mlp-mnist-published", *SETTINGS]
@@ -345,7 +345,7 @@ def test_no_gpu(empty):
 
 # --- a run, stopped in every way ----------------------------------------------------------------------
 
-LINE = r"iteration \d+ of 800, epoch \d+\.\d\d: d_loss \d+\.\d{3}, g_loss \d+\.\d{3}(, \w+ \d\.\d{3})*\n"
+LINE = r"iteration \d+ of 200, epoch \d+\.\d\d: d_loss \d+\.\d{3}, g_loss \d+\.\d{3}(, \w+ \d\.\d{3})*\n"
 STOPPING = r"\ngantut: stopping after this iteration; Ctrl-C again to stop at once\.\n"
 STOPPED = r"gantut: stopped at epoch \d+\.\d\d; the same command goes on\.\n"
 INTERRUPTED = "gantut: interrupted; the last checkpoint is whole, and the same command goes on.\n"
@@ -393,7 +393,7 @@ def everything(folder: Path) -> dict:
 
 def resumes_as_if_nothing_had_been(folder: Path, home: Path, whole: Path) -> None:
     saved = torch.load(folder / "checkpoint.pt", weights_only=True)
-    assert 0 < saved["iteration"] < 800
+    assert 0 < saved["iteration"] < 200
     result = run(*TRAIN, "--out", folder, home=home)
     assert succeeds(result) == f"{folder}\n"
     stopped, never = everything(folder), everything(whole)
@@ -401,25 +401,42 @@ def resumes_as_if_nothing_had_been(folder: Path, home: Path, whole: Path) -> Non
         assert stopped[part] == never[part], part
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+IN_THE_MIDDLE = """
+    import pathlib, time
+    from gantut.trainer import Trainer
+    iterate = Trainer._iterate
+
+    def waiting(self):
+        # After three epochs and a half it waits for the signal.
+        iterate(self)
+        if self.iteration == 70:
+            pathlib.Path("waiting").touch()
+            while not self.stop_requested:
+                time.sleep(0.01)
+
+    Trainer._iterate = waiting
+"""
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
 def test_stopped_in_the_middle_of_training(how, home, whole):
-    process = start([*TRAIN, "--out", home / "run"], home)
-    wait_for(home / "run" / "samples" / "epoch-0003.png", process)
+    folder = home / "run"
+    process = start([*TRAIN, "--out", folder], home, code=IN_THE_MIDDLE)
+    while not (home / "waiting").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
     process.send_signal(getattr(signal, how))
     _, err = process.communicate(timeout=250)
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
     if how == "SIGKILL":
         assert process.returncode == -signal.SIGKILL
         assert re.fullmatch(f"({LINE})+", err), err
+        assert saved["iteration"] == 60
     else:
         assert process.returncode == 130
-        assert re.fullmatch(f"({LINE})+{STOPPING}({LINE})+{STOPPED}", err), err
-    resumes_as_if_nothing_had_been(home / "run", home, whole)
+        assert re.fullmatch(f"({LINE})+{STOPPING}{LINE}{STOPPED}", err), err
+        assert saved["iteration"] == 70
+    resumes_as_if_nothing_had_been(folder, home, whole)
 
 
 IN_THE_THIRD_CHECKPOINT = """
@@ -538,7 +555,7 @@ def test_losses_that_are_no_numbers(home):
     result = run(*TRAIN, "g_optimizer.lr=1e30", "d_optimizer.lr=1e30", "--out", folder, home=home)
     assert result.returncode == 1
     expected = (
-        r"iteration 20 of 800, epoch 1\.00\n"
+        r"iteration 20 of 200, epoch 1\.00\n"
         r"gantut: A loss is no longer a finite number at iteration \d (\(epoch 0\.\d\d\)); training "
         r"stopped, and the last checkpoint from before was kept\. Try a smaller learning rate\.\n"
     )
