@@ -183,7 +183,7 @@ def test_dense_layers_start_uniform_within_one_over_root_of_their_inputs(recipe)
 
 S4 = Facts(lr=2e-3, slope=0.2, real_label=0.9, dropout=0.3)
 S2 = Facts(lr=3e-4, slope=0.1, weight=0.5, reuse_fakes=True)
-OWN = Facts(lr=2e-4, slope=0.2, beta1=0.5, real_label=0.9, batchnorm=True)
+OWN = Facts(lr=1e-3, slope=0.2, beta1=0.5, real_label=0.9, batchnorm=True)
 
 
 def changed(facts: Facts, **changes) -> Facts:
@@ -263,7 +263,7 @@ def numbers(network: nn.Module) -> list[np.ndarray]:
         ("mlp-mnist", [], changed(OWN, dropout=0.3)),
         ("mlp-mnist", ["step.order=simultaneous"], changed(OWN, dropout=0.3, simultaneous=True)),
         ("mlp-mnist", ["discriminator.dropout=0"], OWN),
-        ("mlp-mnist-live", [], changed(OWN, dropout=0.3)),
+        ("mlp-mnist-live", [], changed(OWN, dropout=0.3, lr=6e-4)),
     ],
 )
 def test_one_full_update_of_both_players_by_hand(recipe, overrides, facts):
