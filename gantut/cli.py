@@ -168,7 +168,7 @@ def train(
         _progress_only(
             f"gantut: stopped at epoch {run.info['epochs']:.2f}; the same command goes on."
         )
-        raise typer.Exit(130)
+        sys.exit(130)
     print(run.folder)
 
 
@@ -265,6 +265,8 @@ def main() -> None:
         _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     except BrokenPipeError:
         sys.exit(1)
+    if code == 130:  # what some versions of typer make of a KeyboardInterrupt
+        _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
