@@ -220,7 +220,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     one = trainer(run_dir=tmp_path).fit(iterations=2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     # What is to be written now differs from what is there.
-    one.run_dir = None
+    one.callbacks, one.run_dir = [], None
     one.fit(iterations=3)
     one.run_dir = tmp_path
     for failure in (OSError(28, "No space left on device"), KeyboardInterrupt()):
