@@ -14,10 +14,14 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "build",
     "callbacks",
+    "classify",
     "cli",
     "data",
     "errors",
+    "evaluate",
+    "grids",
     "home",
     "losses",
     "metrics",
@@ -25,10 +29,13 @@ _SUBMODULES = (
     "plots",
     "recipes",
     "reproduce",
+    "runs",
+    "sampling",
     "sources",
     "steps",
     "toys",
     "trainer",
+    "weights",
     "widgets",
     "zoo",
 )

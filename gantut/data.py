@@ -454,7 +454,6 @@ class Batches:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.mean, self.std = mean, std
-        self.mean, self.std = mean, std
         self.batches_per_epoch = size // batch_size if drop_last else math.ceil(size / batch_size)
         self.epoch = 0
         self.position = 0

@@ -55,8 +55,8 @@ def reproduce(
         recipe = recipes.load(name, [f"seed={seed}"])
         say(f"{name}, seed {seed}: training")
         run = runs.train(recipe, None, device, progress, max_minutes, on_start)
-        if max_minutes is None and not run.info["complete"]:
-            raise KeyboardInterrupt  # the trainer was asked to stop, and has written a checkpoint
+        if run.info.get("stopped_by") == "request":
+            raise KeyboardInterrupt  # not the deadline: somebody wants an end, of all seeds
         say(f"{name}, seed {seed}: measuring")
         results = _measured(run)
         made.append((run, results))
@@ -147,8 +147,7 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
             grids.save(run.sample(SHEET), folder / "samples.png", columns=10)
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
-    if len(made) > 1:
-        _seeds(made, aside / "seeds.csv")
+    _seeds(made, aside / "seeds.csv")
     (aside / "card.md").write_text(card(recipe, info, made), encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)

@@ -18,6 +18,7 @@ file                            what it holds
 
 import contextlib
 import json
+import math
 import platform
 import time
 from collections.abc import Iterator
@@ -100,9 +101,13 @@ class Run:
         return weights.load(network, self._file("generator.safetensors")).eval()
 
     def sample(self, n: int, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
-        """``n`` images ``[n, C, H, W]`` in [-1, 1]: the first of a seed, by default the run's own."""
+        """``n`` images ``[n, C, H, W]`` in [-1, 1]: the first ``n`` of a seed.
+
+        By default from the latent vectors that the run's sheets over time show
+        (:meth:`gantut.trainer.Trainer.sample`).
+        """
         data = self.config.data
-        seed = self.config.seed if seed is None else seed
+        seed = build.seeds_of(self.config.seed)["torch"] if seed is None else seed
         return sample(self.generator, n, labels, seed, data.mean, data.std)
 
     @property
@@ -236,15 +241,18 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
         trainer.load()
     with writing(folder / "config.yaml") as aside:
         aside.write_text(recipes.to_yaml(recipe), encoding="utf-8")
-    if max_minutes is not None:
-        trainer.callbacks.append(Deadline(60 * max_minutes))
+    deadline = Deadline(math.inf if max_minutes is None else 60 * max_minutes)
+    trainer.callbacks.append(deadline)
     on_start(trainer)
     if trainer.iteration < recipe.train.epochs * trainer.iterations_per_epoch:
         trainer.fit(epochs=recipe.train.epochs)
     kind = "classifier" if isinstance(recipe, ClassifierRecipe) else "generator"
     network = trainer.game.classifier if kind == "classifier" else trainer.generator
     weights.save(network, folder / f"{kind}.safetensors", half=True)
-    write_json(folder / "run.json", _info(recipe, trainer))
+    info = _info(recipe, trainer)
+    if not info["complete"]:
+        info["stopped_by"] = "deadline" if deadline.passed else "request"
+    write_json(folder / "run.json", info)
     return Run(folder)
 
 
@@ -253,13 +261,14 @@ class Deadline(callbacks.Callback):
 
     def __init__(self, seconds: float):
         self.seconds = seconds
+        self.passed = False
 
     def start(self, trainer) -> None:
         self._end = time.monotonic() + self.seconds
 
     def read(self, trainer) -> None:
         if time.monotonic() > self._end:
-            trainer.stop_requested = True
+            self.passed = trainer.stop_requested = True
 
 
 def _info(recipe: BaseRecipe, trainer) -> dict:

@@ -90,7 +90,10 @@ def test_a_finished_generator_draws_what_its_sheet_shows(name):
     assert drawn.max() <= 1
     # Another processor may round the last bit of a pixel to the other side.
     assert (sheet.int() - to_uint8(drawn).int()).abs().max() <= 1
-    assert torch.equal(run.sample(16), run.sample(16))
+    # The last stage of the progression shows the same latent vectors as the sheet.
+    _, stages = run.progress
+    last, columns = stages[-1].int(), stages.shape[1]
+    assert (sheet[:columns].int() - last).abs().float().mean() < 1
 
 
 @pytest.mark.parametrize("name", GANS)
@@ -101,8 +104,7 @@ def test_the_other_seeds_and_the_stages_are_there(name):
     for seed in others:
         assert run.at_seed(seed).history["iteration"][-1] > 0
         assert run.at_seed(seed).samples.shape == (100, 1, 28, 28)
-    if others:
-        assert [r["seed"] for r in run.seeds] == [first, *others]
+    assert [r["seed"] for r in run.seeds] == [first, *others]
     epochs, stages = run.progress
     assert epochs[0] == 0
     assert epochs[-1] == run.info["epochs"]
