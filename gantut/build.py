@@ -13,13 +13,19 @@ from gantut import data, losses, steps
 from gantut.callbacks import CSVLog, Progress, SampleGrid, Snapshots, TensorBoard
 from gantut.classify import Classification, play
 from gantut.errors import InputError
-from gantut.models import classifier, mlp
+from gantut.models import classifier, dcgan, mlp
 from gantut.recipes import ClassifierRecipe, GANRecipe, fingerprint
 from gantut.recipes.schema import Adam, BaseRecipe
 from gantut.trainer import Trainer
 
-NETWORKS = {"mlp": (mlp.Generator, mlp.Discriminator)}
-CLASSIFIERS = {"digit-cnn": classifier.DigitClassifier}
+NETWORKS = {
+    "mlp": (mlp.Generator, mlp.Discriminator),
+    "dcgan": (dcgan.Generator, dcgan.Discriminator),
+}
+CLASSIFIERS = {
+    "digit-cnn": classifier.DigitClassifier,
+    "object-cnn": classifier.ObjectClassifier,
+}
 
 
 def device_of(name: str = "auto") -> torch.device:
@@ -74,10 +80,13 @@ def _network(kind: type, section, image_shape) -> nn.Module:
 
 def optimizer(section: Adam, network: nn.Module) -> torch.optim.Optimizer:
     """Adam, or AdamW where there is weight decay; one fused kernel instead of one a tensor."""
-    kind = torch.optim.AdamW if section.weight_decay else torch.optim.Adam
+    parameters = [p for p in network.parameters() if p.requires_grad]
     decay = {"weight_decay": section.weight_decay} if section.weight_decay else {}
+    if getattr(section, "kind", "adam") == "sgd":
+        momentum = {"momentum": section.momentum, "nesterov": section.momentum > 0}
+        return torch.optim.SGD(parameters, lr=section.lr, fused=True, **momentum, **decay)
+    kind = torch.optim.AdamW if section.weight_decay else torch.optim.Adam
     betas = (section.beta1, section.beta2)
-    parameters = network.parameters()
     return kind(parameters, lr=section.lr, betas=betas, eps=section.eps, fused=True, **decay)
 
 
@@ -91,6 +100,7 @@ def schedule(section: Adam, optim: torch.optim.Optimizer, per_epoch: int, epochs
         "step": lambda i: plan.factor ** (i // (per_epoch * plan.every)),
         "linear": lambda i: max(0.0, 1 - i / total),
         "cosine": lambda i: 0.5 * (1 + math.cos(math.pi * min(1.0, i / total))),
+        "triangle": lambda i: max(0.0, min((i + 1) / (0.2 * total), (total - i) / (0.8 * total))),
     }
     return LambdaLR(optim, factors[plan.kind])
 
@@ -185,22 +195,32 @@ def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> st
 
 def _classification(recipe: ClassifierRecipe, images: data.ImageSet, seeds: dict[str, int]):
     device = images.device
-    if images.labels is None or images.image_shape != (1, 28, 28) or len(images.classes) != 10:
+    kind = CLASSIFIERS[recipe.classifier.family]
+    if (
+        images.labels is None
+        or images.image_shape != kind.image_shape
+        or len(images.classes) != kind.num_classes
+    ):
+        channels, height, width = kind.image_shape
         raise InputError(
-            f"{recipe.name} learns grey 28 x 28 images of 10 classes, with labels; {images} does not "
-            "fit."
+            f"{recipe.name} learns {'grey' if channels == 1 else 'colour'} {height} x {width} images "
+            f"of {kind.num_classes} classes, with labels; {images} does not fit."
         )
     with torch.random.fork_rng():
         torch.manual_seed(seeds["torch"])
-        section = recipe.classifier.model_dump(exclude={"family"})
-        net = CLASSIFIERS[recipe.classifier.family](**section)
+        net = kind(**recipe.classifier.model_dump(exclude={"family"}))
+        if hasattr(net, "prepare"):
+            net.prepare(data.scale(images.images[:5000]).cpu())
         net = net.to(device, memory_format=torch.channels_last)
     return Classification(
         net,
         optimizer(recipe.optimizer, net),
-        recipe.shift,
-        recipe.rotate,
-        _autocast(recipe, device),
+        shift=recipe.shift,
+        rotate=recipe.rotate,
+        crop=recipe.crop,
+        flip=recipe.flip,
+        label_smoothing=recipe.label_smoothing,
+        autocast=_autocast(recipe, device),
     )
 
 

@@ -212,7 +212,12 @@ def test_what_changes_no_number_leaves_the_fingerprint(change):
 
 
 def test_the_length_counts_where_a_learning_rate_falls_to_its_end():
-    for kind, same in (("step", True), ("linear", False), ("cosine", False)):
+    for kind, same in (
+        ("step", True),
+        ("linear", False),
+        ("cosine", False),
+        ("triangle", False),
+    ):
         plan = f"d_optimizer.schedule={{kind: {kind}}}"
         a, b = (recipes.load("mlp-mnist-published", [plan, f"train.epochs={n}"]) for n in (5, 6))
         assert (recipes.fingerprint(a) == recipes.fingerprint(b)) is same
@@ -364,7 +369,7 @@ def test_unknown_recipes_get_the_nearest_names():
     near = str(caught.value)
     assert near.startswith("There is no recipe 'mlp-minst'; did you mean mlp-mnist or ")
     assert near.endswith("? 'gantut recipes' shows them all.")
-    with pytest.raises(RecipeError, match="there are classifier-mnist, "):
+    with pytest.raises(RecipeError, match="there are classifier-cifar10, "):
         recipes.load("zzz")
 
 

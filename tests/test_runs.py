@@ -73,7 +73,9 @@ def test_a_run_samples_from_the_latent_vectors_of_its_sheets(train):
     drawn = to_uint8(run.sample(stages.shape[1]))
     # The kept weights are float16: half a per cent of a pixel's range.
     assert (drawn.int() - stages[-1].int()).abs().max() <= 2
-    assert (drawn.int() - to_uint8(run.sample(len(drawn), seed=run.config.seed)).int()).abs().max() > 2
+    assert (
+        drawn.int() - to_uint8(run.sample(len(drawn), seed=run.config.seed)).int()
+    ).abs().max() > 2
 
 
 def test_samples_of_a_run_are_the_first_of_its_seed(train):

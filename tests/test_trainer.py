@@ -472,6 +472,7 @@ def test_learning_rates_follow_their_schedules():
         "step": ["{kind: step, factor: 0.5, every: 2}", lambda i: 0.5 ** (i // 8)],
         "linear": ["{kind: linear}", lambda i: 1 - i / 20],
         "cosine": ["{kind: cosine}", lambda i: 0.5 * (1 + math.cos(math.pi * i / 20))],
+        "triangle": ["{kind: triangle}", lambda i: (i + 1) / 4 if i < 4 else (20 - i) / 16],
     }
     for text, factor in plans.values():
         one = trainer(f"g_optimizer.schedule={text}", "train.epochs=5")

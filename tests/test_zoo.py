@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 from gantut import data, grids, recipes, reproduce, zoo
 from gantut.classify import accuracy

@@ -14,13 +14,9 @@ recipe                           generator                                discri
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from gantut.errors import InputError
-
-OUTPUTS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
-LATENTS = ("normal", "uniform")
+from gantut.models.blocks import LatentSpace, output_layer
 
 
 def hidden_layers(
@@ -45,34 +41,7 @@ def hidden_layers(
     return layers
 
 
-def sample_latent(
-    n: int,
-    latent_dim: int,
-    latent: str = "normal",
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Draw ``n`` latent vectors: N(0, 1) or U(-1, 1) in every coordinate.
-
-    Args:
-        n: how many.
-        latent_dim: coordinates of each.
-        latent: ``"normal"`` or ``"uniform"``.
-        generator: source of randomness (on ``device``); torch's default one if None.
-        device: where the result lies; the CPU if None.
-
-    Returns:
-        float32 tensor ``[n, latent_dim]``.
-    """
-    z = torch.empty(n, latent_dim, device=device)
-    if latent == "normal":
-        return z.normal_(generator=generator)
-    if latent == "uniform":
-        return z.uniform_(-1, 1, generator=generator)
-    raise InputError(f"latent must be one of {', '.join(LATENTS)}, not {latent!r}.")
-
-
-class Generator(nn.Module):
+class Generator(LatentSpace):
     """From a latent vector to an image, through dense layers.
 
     Args:
@@ -84,10 +53,8 @@ class Generator(nn.Module):
         batchnorm: batch normalisation before every hidden activation.
         output: last activation: ``"tanh"`` for images in [-1, 1], ``"sigmoid"`` for [0, 1],
             ``"identity"`` for no limits.
-        latent: distribution of z, ``"normal"`` or ``"uniform"``; see :func:`sample_latent`.
+        latent: distribution of z, ``"normal"`` or ``"uniform"``.
     """
-
-    num_classes = None
 
     def __init__(
         self,
@@ -100,28 +67,13 @@ class Generator(nn.Module):
         output: str = "tanh",
         latent: str = "normal",
     ):
-        super().__init__()
-        if output not in OUTPUTS:
-            raise InputError(f"output must be one of {', '.join(OUTPUTS)}, not {output!r}.")
-        if latent not in LATENTS:
-            raise InputError(f"latent must be one of {', '.join(LATENTS)}, not {latent!r}.")
-        self.latent_dim = latent_dim
-        self.latent = latent
+        super().__init__(latent_dim, latent)
         self.image_shape = tuple(image_shape)
         self.net = nn.Sequential(
             *hidden_layers([latent_dim, *hidden], slope, dropout, batchnorm),
             nn.Linear([latent_dim, *hidden][-1], math.prod(self.image_shape)),
-            OUTPUTS[output](),
+            output_layer(output),
         )
-
-    def sample_z(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """``n`` latent vectors ``[n, latent_dim]`` from this generator's distribution of z."""
-        return sample_latent(n, self.latent_dim, self.latent, generator, device)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latent vectors ``[N, latent_dim]`` to images ``[N, C, H, W]``; labels are not used."""

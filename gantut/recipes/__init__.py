@@ -193,22 +193,38 @@ def _override(values: dict, override: str) -> None:
     values[last] = value
 
 
-def _fields(model: type, path: tuple) -> list[str]:
-    """The keys that are allowed in the section that ``path`` leads to."""
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        options = getattr(annotation, "__args__", (annotation,))
-        model = next(o for o in options if hasattr(o, "model_fields"))
-    return list(model.model_fields)
+def _walk(model: type, loc: tuple) -> tuple[list[str], type]:
+    """Keys that a user wrote on the way to an error, and the model of the last section.
+
+    pydantic puts the family of a network into the way, which nobody wrote there.
+    """
+    keys, options = [], [model]
+    for part in loc:
+        sections = [o for o in options if hasattr(o, "model_fields")]
+        families = {
+            o.model_fields["family"].annotation.__args__[0]: o
+            for o in sections
+            if "family" in o.model_fields
+        }
+        if len(sections) > 1 and part in families:
+            options = [families[part]]
+            continue
+        keys.append(part)
+        if sections:
+            model = sections[0]
+            field = model.model_fields.get(part)
+            annotation = getattr(field, "annotation", None)
+            options = [annotation, *getattr(annotation, "__args__", ())]
+    return keys, model
 
 
 def _sentence(error: ValidationError, model: type, source: str) -> str:
     """The first problem of a validation, as one sentence."""
     problem = error.errors()[0]
-    path = tuple(p for p in problem["loc"] if isinstance(p, str))
-    key = ".".join(str(p) for p in problem["loc"])
+    path, section = _walk(model, problem["loc"])
+    key = ".".join(map(str, path))
     if problem["type"] == "extra_forbidden":
-        allowed = _fields(model, path[:-1])
+        allowed = list(section.model_fields)
         near = difflib.get_close_matches(path[-1], allowed, n=1)
         hint = f"did you mean {'.'.join([*path[:-1], *near])}?" if near else "no such key;"
         return f"{source}: unknown key {key}: {hint} Allowed here: {', '.join(allowed)}."
@@ -216,6 +232,11 @@ def _sentence(error: ValidationError, model: type, source: str) -> str:
         return f"{source}: keys must be text, not {problem['input']!r}."
     if problem["type"] == "missing":
         return f"{source}: the key {key} is missing."
+    if problem["type"] == "union_tag_not_found":
+        return f"{source}: the key {key}.family is missing."
+    if problem["type"] == "union_tag_invalid":
+        allowed, given = problem["ctx"]["expected_tags"], problem["ctx"]["tag"]
+        return f"{source}: {key}.family must be one of {allowed}, not {given!r}."
     if problem["type"] == "value_error":  # one of our own sentences, about a whole section
         message = problem["msg"].removeprefix("Value error, ")
         return f"{source}: {key}: {message}."
@@ -229,6 +250,7 @@ def _sentence(error: ValidationError, model: type, source: str) -> str:
         "bool_type": "true or false",
         "string_type": "text",
         "list_type": "a list, such as [64, 128]",
+        "too_short": "a list of one entry or more",
     }
     wish = wishes.get(problem["type"], problem["msg"].removeprefix("Input should be "))
     return f"{source}: {key} must be {wish}, not {problem['input']!r}."

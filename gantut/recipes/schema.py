@@ -52,6 +52,30 @@ class MLPDiscriminator(Section):
     dropout: Share = 0.0
 
 
+class DCGANGenerator(Section):
+    """See :class:`gantut.models.dcgan.Generator`."""
+
+    family: Literal["dcgan"]
+    latent_dim: Positive = 100
+    widths: Annotated[list[Positive], Field(min_length=1)] = [128, 64]
+    kernel_size: Annotated[int, Field(ge=2)] = 4
+    batchnorm: bool = True
+    slope: Share = 0.0
+    output: Literal["tanh", "sigmoid", "identity"] = "tanh"
+    latent: Literal["normal", "uniform"] = "normal"
+
+
+class DCGANDiscriminator(Section):
+    """See :class:`gantut.models.dcgan.Discriminator`."""
+
+    family: Literal["dcgan"]
+    widths: Annotated[list[Positive], Field(min_length=1)] = [64, 128]
+    kernel_size: Annotated[int, Field(ge=2)] = 4
+    batchnorm: bool = True
+    slope: Share = 0.2
+    dropout: Share = 0.0
+
+
 class Loss(Section):
     """See :mod:`gantut.losses`."""
 
@@ -69,9 +93,10 @@ class Loss(Section):
 
 class Schedule(Section):
     """How a learning rate changes: ``step`` multiplies it by ``factor`` every ``every`` epochs;
-    ``linear`` and ``cosine`` take it to 0 over the whole budget."""
+    ``linear`` and ``cosine`` take it to 0 over the whole budget; ``triangle`` takes it from 0 up in
+    the first fifth of the budget, then down to 0."""
 
-    kind: Literal["step", "linear", "cosine"]
+    kind: Literal["step", "linear", "cosine", "triangle"]
     factor: Annotated[float, Field(gt=0, le=1)] = 0.8
     every: Positive = 10
 
@@ -145,8 +170,8 @@ class GANRecipe(BaseRecipe):
     """A generator against a discriminator."""
 
     kind: Literal["gan"] = "gan"
-    generator: MLPGenerator
-    discriminator: MLPDiscriminator
+    generator: MLPGenerator | DCGANGenerator = Field(discriminator="family")
+    discriminator: MLPDiscriminator | DCGANDiscriminator = Field(discriminator="family")
     loss: Loss = Loss()
     g_optimizer: Adam = Adam()
     d_optimizer: Adam = Adam()
@@ -159,11 +184,28 @@ class DigitClassifier(Section):
     dropout: Share = 0.3
 
 
+class ObjectClassifier(Section):
+    family: Literal["object-cnn"]
+    widths: Annotated[list[Positive], Field(min_length=1)] = [64, 256, 256]
+
+
+class ClassifierOptimizer(Adam):
+    """Adam, or ``kind: sgd`` with Nesterov's momentum, which then takes no betas."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    momentum: Share = 0.9
+
+
 class ClassifierRecipe(BaseRecipe):
     """A classifier trained on real images: an independent judge of generated ones."""
 
     kind: Literal["classifier"]
-    classifier: DigitClassifier
-    optimizer: Adam = Adam()
+    classifier: DigitClassifier | ObjectClassifier = Field(discriminator="family")
+    optimizer: ClassifierOptimizer = ClassifierOptimizer()
+    label_smoothing: Share = 0.0
     shift: Annotated[int, Field(ge=0, le=4)] = Field(0, description="random shifts, pixels")
     rotate: Annotated[float, Field(ge=0, le=45)] = Field(0.0, description="random turns, degrees")
+    crop: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="random whole shifts, pixels; what comes in is mirrored at the edge"
+    )
+    flip: bool = Field(False, description="turn every other image round, left to right, by chance")
