@@ -15,6 +15,7 @@ from PIL import Image
 from gantut import plots, toys
 from gantut.callbacks import History
 from gantut.errors import InputError
+from gantut.plots import figures
 
 
 def images(n=6, channels=1, size=8, seed=0):
@@ -24,7 +25,7 @@ def images(n=6, channels=1, size=8, seed=0):
 
 def rendered(figure):
     """The figure's pixels, RGB [H, W, 3]."""
-    return np.asarray(plots._render(figure))
+    return np.asarray(figures.render(figure))
 
 
 def texts(figure):
@@ -281,7 +282,7 @@ DEFICIENCIES = {
 @pytest.mark.parametrize("color", ROLES)
 def test_lines_and_their_labels_stand_out_from_white(color):
     assert 1.05 / (luminance(color) + 0.05) >= 3
-    assert 1.05 / (luminance(plots._darker(color)) + 0.05) >= 4.5
+    assert 1.05 / (luminance(figures.darker(color)) + 0.05) >= 4.5
 
 
 def lab(linear):
@@ -313,13 +314,10 @@ def test_the_two_of_a_pair_differ_in_line_style_too():
     assert look["D(G(z)), fake"] == (plots.FAKE_COLOR, "--")
 
 
-def test_style_is_for_readers_own_figures_and_leaves_no_trace_otherwise():
+def test_the_course_s_look_leaves_no_trace_in_a_reader_s_own_figures():
     before = dict(mpl.rcParams)
     plots.curves(history(d_loss=1), "d_loss")
     assert dict(mpl.rcParams) == before
-    with mpl.rc_context():
-        plots.use_style()
-        assert mpl.rcParams["figure.facecolor"] == "white"
 
 
 # Curves
