@@ -37,7 +37,8 @@ def sample(
         generator: a network with ``sample_z``, on any device.
         n: how many, at least 1.
         labels: classes, int64 ``[n]``, for a conditional generator.
-        seed: of the latent vectors, from 0 to 2^32 - 1.  The same seed gives the same ones, however many are asked for.
+        seed: of the latent vectors, from 0 to 2^32 - 1.  The same seed gives the same ones, however
+            many are asked for.
         mean, std: the space the generator works in; its output times ``std`` plus ``mean`` is a
             pixel in [0, 1].
         batch_size: images in each forward pass.
@@ -52,7 +53,8 @@ def sample(
     device = next(generator.parameters()).device
     # Drawn on the CPU, so that a seed means the same images on every device.
     rng = torch.Generator().manual_seed(seed)
-    z = generator.sample_z(n, generator=rng).to(device)
+    # torch draws normal numbers in blocks of 16, and a last block that is not full otherwise.
+    z = generator.sample_z(-(-n // 16) * 16, generator=rng)[:n].to(device)
     with evaluating(generator):
         parts = []
         for start in range(0, n, batch_size):

@@ -8,6 +8,7 @@ from torch import nn
 from gantut import build, recipes
 from gantut.errors import InputError, RecipeError
 from gantut.models import dcgan
+from gantut.sampling import sample
 
 
 def layers(network: nn.Module) -> list:
@@ -169,6 +170,15 @@ def test_an_image_depends_on_its_batch_mates_in_training_mode_only():
     assert (g(z)[:2] - g(z[:2])).abs().max() > 1e-3
     g.eval()
     assert torch.allclose(g(z)[:2], g(z[:2]), atol=1e-6)
+
+
+def test_a_sample_does_not_depend_on_how_many_are_drawn_with_it():
+    torch.manual_seed(0)
+    g = dcgan.Generator(10, (8, 4), (1, 8, 8))
+    g(g.sample_z(64))
+    few, many = sample(g, 2, seed=3), sample(g, 9, seed=3)
+    assert torch.allclose(few, many[:2], atol=1e-6)
+    assert g.training
 
 
 def test_dropout_takes_whole_maps():

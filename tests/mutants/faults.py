@@ -27,6 +27,7 @@ def fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault:
 LOSSES = "test_losses.py"
 STEPS = "test_steps.py"
 ROUND = "test_models.py::test_one_full_update_of_both_players_by_hand"
+DCGAN = "test_dcgan.py"
 RESUME = "test_trainer.py::test_a_run_resumed_from_a_file_equals_the_one_never_stopped"
 
 FAULTS = [
@@ -199,7 +200,7 @@ FAULTS = [
     # --- networks
     fault(
         "tanh removed",
-        "models/mlp.py",
+        "models/blocks.py",
         'OUTPUTS = {"tanh": nn.Tanh,',
         'OUTPUTS = {"tanh": nn.Identity,',
         "test_models.py::test_the_range_that_an_output_can_reach",
@@ -213,14 +214,14 @@ FAULTS = [
     ),
     fault(
         "uniform z on one side only",
-        "models/mlp.py",
+        "models/blocks.py",
         "z.uniform_(-1, 1, generator=generator)",
         "z.uniform_(0, 1, generator=generator)",
         "test_models.py::test_uniform_z_fills_minus_one_to_one_evenly",
     ),
     fault(
         "z not drawn from the given source",
-        "models/mlp.py",
+        "models/blocks.py",
         "return z.normal_(generator=generator)",
         "return z.normal_()",
         "test_models.py::test_z_comes_from_the_generator_of_random_numbers_that_it_is_given",
@@ -414,8 +415,80 @@ FAULTS = [
     fault(
         "the classifier learns the label of the next image",
         "classify.py",
-        "loss = F.cross_entropy(logits, labels)",
-        "loss = F.cross_entropy(logits, labels.roll(1))",
+        "loss = F.cross_entropy(logits, labels, label_smoothing",
+        "loss = F.cross_entropy(logits, labels.roll(1), label_smoothing",
         "test_models.py::test_the_classifier_s_step_by_hand",
+    ),
+    # --- convolutions
+    fault(
+        "kernels of another size than the recipe's",
+        "models/dcgan.py",
+        '"stride": 2, "kernel_size": kernel_size}',
+        '"stride": 2, "kernel_size": kernel_size | 2}',
+        DCGAN,
+    ),
+    fault(
+        "no batch normalisation in a generator that should have it",
+        "models/dcgan.py",
+        "norm = [nn.BatchNorm2d(channels)] if batchnorm else []",
+        "norm = []",
+        DCGAN,
+    ),
+    fault(
+        "batch normalisation in the discriminator's first layer",
+        "models/dcgan.py",
+        "normalised = batchnorm and i > 0",
+        "normalised = batchnorm",
+        DCGAN,
+    ),
+    fault(
+        "torch's initial weights instead of the paper's",
+        "models/dcgan.py",
+        "self.net = initialise(nn.Sequential(*layers))\n\n    def forward(self, z",
+        "self.net = nn.Sequential(*layers)\n\n    def forward(self, z",
+        DCGAN,
+    ),
+    fault(
+        "the activation before the batch normalisation",
+        "models/dcgan.py",
+        "return [*norm, nn.LeakyReLU(slope) if slope else nn.ReLU()]",
+        "return [nn.LeakyReLU(slope) if slope else nn.ReLU(), *norm]",
+        DCGAN,
+    ),
+    fault(
+        "z depends on how many are drawn with it",
+        "sampling.py",
+        "generator.sample_z(-(-n // 16) * 16, generator=rng)[:n]",
+        "generator.sample_z(n, generator=rng)",
+        "test_dcgan.py::test_a_sample_does_not_depend_on_how_many_are_drawn_with_it",
+    ),
+    fault(
+        "one batch statistic kept in training mode when sampling",
+        "sampling.py",
+        "    modes = [(m, m.training) for m in module.modules()]\n    module.eval()\n",
+        "    modes = [(m, m.training) for m in module.modules()]\n    for m in module.modules():\n"
+        "        m.training = isinstance(m, nn.BatchNorm2d)\n",
+        "test_dcgan.py::test_a_sample_does_not_depend_on_how_many_are_drawn_with_it",
+    ),
+    fault(
+        "dropout of single pixels instead of maps",
+        "models/dcgan.py",
+        "nn.Dropout2d(dropout)",
+        "nn.Dropout(dropout)",
+        DCGAN,
+    ),
+    fault(
+        "the whitening keeps the patches' correlations",
+        "models/classifier.py",
+        "rows = (vectors / (values + eps).sqrt()).T",
+        "rows = (vectors / (values + eps).sqrt())",
+        "test_models.py::test_the_classifier_of_objects_whitens_first_and_adds_a_residual_path",
+    ),
+    fault(
+        "all images of a batch cropped alike",
+        "classify.py",
+        "torch.randint(2 * pixels + 1, (2, n, 1), device=images.device)",
+        "torch.randint(2 * pixels + 1, (2, 1, 1), device=images.device).expand(2, n, 1)",
+        "test_models.py::test_crops_are_whole_shifts_mirrored_at_the_edge_and_flips_mirror_images",
     ),
 ]
