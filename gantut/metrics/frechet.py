@@ -68,9 +68,14 @@ def frechet_distance(
             rank, and the distance would measure that.
     """
     for features in (features_a, features_b):
-        if len(features) <= features.shape[1]:
-            raise InputError(
-                f"{len(features)} samples are too few for features of dimension "
-                f"{features.shape[1]}: take more samples than dimensions, better ten times more."
-            )
+        check_enough(len(features), features.shape[1])
     return frechet_from_moments(*moments(features_a), *moments(features_b))
+
+
+def check_enough(samples: int, dimension: int) -> None:
+    """Raise `InputError` where ``samples`` give no covariance of full rank in ``dimension``."""
+    if samples <= dimension:
+        raise InputError(
+            f"{samples} samples are too few for features of dimension "
+            f"{dimension}: take more samples than dimensions, better ten times more."
+        )
