@@ -15,7 +15,8 @@ from PIL import Image
 from gantut import plots, toys
 from gantut.callbacks import History
 from gantut.errors import InputError
-from gantut.plots import figures
+from gantut.models import dcgan, mlp
+from gantut.plots import figures, networks
 
 
 def images(n=6, channels=1, size=8, seed=0):
@@ -579,3 +580,38 @@ def test_scatter_over_a_field_has_a_scale_for_it():
         plots.scatter2d(torch.zeros(3, 2), field=field * 4 - 2)
     with pytest.raises(InputError, match=r"samples must have shape \[n, 2\]"):
         plots.scatter2d(torch.zeros(3))
+
+
+# Networks
+
+
+def test_the_stages_of_a_network_are_those_that_an_example_goes_through():
+    g = dcgan.Generator(10, (8, 4), (3, 16, 16))
+    g.train()
+    found = networks.stages(g, torch.zeros(2, 10))
+    assert [s.shape for s in found] == [(10,), (8, 4, 4), (4, 8, 8), (3, 16, 16)]
+    assert found[1].words == ["dense", "reshape", "batch norm", "ReLU"]
+    assert found[3].words == ["transposed conv 4×4, stride 2", "tanh"]
+    assert sum(s.parameters for s in found) == sum(p.numel() for p in g.parameters())
+    assert g.training
+    assert not any(m._forward_hooks for m in g.modules())
+    d = mlp.Discriminator((5,), (1, 4, 4), dropout=0.5)
+    found = networks.stages(d, torch.zeros(1, 1, 4, 4))
+    assert [s.shape for s in found] == [(1, 4, 4), (5,), (1,)]
+    assert found[1].words == ["dense", "leaky ReLU 0.2", "dropout"]
+    with pytest.raises(InputError, match="has no layers to draw"):
+        networks.stages(torch.nn.Identity(), torch.zeros(1, 3))
+
+
+def test_an_architecture_is_drawn_to_scale_and_said_in_words():
+    d = dcgan.Discriminator((4, 16), (1, 16, 16))
+    figure = plots.architecture(d, torch.zeros(1, 1, 16, 16), "Small")
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights[1] / heights[0] == pytest.approx(0.5)
+    assert heights[2] / heights[0] == pytest.approx(0.25)
+    widths = [patch.get_width() for patch in figure.axes[0].patches]
+    assert widths[2] / widths[1] == pytest.approx(2)  # the root of four times the channels
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert {"Small", "16×16×1", "4×4×16", "1"} <= texts
+    assert f"{16 * 4 * 16 + 2 * 16:,}\nparameters" in texts
+    assert figure.alt.startswith("Small: input gives 16×16×1; conv 4×4, stride 2, leaky ReLU 0.2")

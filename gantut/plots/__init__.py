@@ -37,6 +37,7 @@ from gantut.plots.images import (
     progression,
     share_outside,
 )
+from gantut.plots.networks import architecture
 from gantut.plots.plane import (
     discriminator_field,
     lines,
@@ -58,6 +59,7 @@ __all__ = [
     "Animation",
     "Figure",
     "animation",
+    "architecture",
     "compare_runs",
     "curves",
     "discriminator_field",
