@@ -1,37 +1,110 @@
-"""Which network's eyes: from images to the features and class probabilities that metrics take."""
+"""Which network's eyes: from images to the features and class probabilities that metrics take.
 
-from functools import cache
+``network("inception")`` sees with the Inception network of 2015, as every published FID does;
+``network("classifier", "mnist")`` with one of our own, trained on the very data set.  Both take
+float images in [-1, 1] and give features; classifiers give class probabilities as well.
+"""
+
+import hashlib
+import sys
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+import safetensors
 import torch
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from gantut import weights
+from gantut import sources, weights
+from gantut.data import ImageSet, scale, to_uint8
 from gantut.errors import CheckpointError, InputError
-from gantut.models.classifier import DigitClassifier
+from gantut.files import writing
+from gantut.home import home
+from gantut.metrics.frechet import moments
+from gantut.models.inception import Inception
 from gantut.sampling import evaluating
 
+JUDGES = {"mnist": "classifier-mnist", "cifar10": "classifier-cifar10"}
+"""The classifier that knows each data set."""
 
-class Judge:
-    """One of our own classifiers, used to look at images.
+CHUNK = 1000
+"""Reference images whose features are kept in one file."""
+
+
+# --- Networks that look at images -------------------------------------------------------------
+
+
+class Eyes:
+    """A network that looks at images.
 
     Args:
-        network: with ``features(images)`` and ``forward(images)``.
+        network: with ``feature_dim``.
         name: how it is called in results; contains a hash of the weights.
-        image_shape: what it takes, (channels, height, width).
+        image_shape: what it takes, (channels, height, width); None: any, grey or colour.
+        device: where it computes; what it returns is on the CPU.
     """
 
-    def __init__(self, network: nn.Module, name: str, image_shape: tuple[int, int, int]):
-        self.network = network.eval()
+    kind = "eyes"
+    batch_size = 500
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        image_shape: tuple[int, int, int] | None,
+        device: torch.device | str = "cpu",
+    ):
+        self.network = network.eval().to(device)
         self.name = name
         self.image_shape = image_shape
+        self.device = torch.device(device)
+
+    @property
+    def feature_dim(self) -> int:
+        """F of the features ``[N, F]``."""
+        return self.network.feature_dim
+
+    def features(
+        self, images: Tensor, batch_size: int | None = None, progress: bool = False
+    ) -> Tensor:
+        """Images ``[N, C, H, W]`` in [-1, 1] to features ``[N, F]``, float32.
+
+        Args:
+            batch_size: images in each forward pass; what suits the network if None.
+            progress: show a progress bar on standard error.
+
+        Raises:
+            InputError: images of another shape or range.
+        """
+        return self._look(self._features, images, batch_size, progress)
+
+    def _features(self, images: Tensor) -> Tensor:
+        return self.network.features(images)
+
+    @torch.no_grad()
+    def _look(self, function, images: Tensor, batch_size: int | None, progress: bool) -> Tensor:
+        parts = []
+        # Reduced precision, which GPUs use by default, moves Inception features by percents.
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with evaluating(self.network), exact, _bar(len(images), self.name, progress) as bar:
+            for batch in self._checked(images).split(batch_size or self.batch_size):
+                parts.append(function(batch.to(self.device)).float().cpu())
+                bar.update(len(batch))
+        return torch.cat(parts)
 
     def _checked(self, images: Tensor) -> Tensor:
-        if tuple(images.shape[1:]) != self.image_shape:
+        if self.image_shape is not None and tuple(images.shape[1:]) != self.image_shape:
             raise InputError(
                 f"{self.name} looks at images of shape {self.image_shape}, "
                 f"not {tuple(images.shape[1:])}."
+            )
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise InputError(
+                f"{self.name} looks at images [N, C, H, W] of 1 or 3 channels, not at a tensor of "
+                f"shape {tuple(images.shape)}."
             )
         if len(images) == 0:
             raise InputError(f"{self.name} was given no images.")
@@ -48,35 +121,262 @@ class Judge:
             )
         return images
 
-    @torch.no_grad()
-    def features(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """Images ``[N, C, H, W]`` in [-1, 1] to features ``[N, F]``, float32."""
-        with evaluating(self.network):
-            parts = [self.network.features(x) for x in self._checked(images).split(batch_size)]
-        return torch.cat(parts)
 
-    @torch.no_grad()
-    def probabilities(self, images: Tensor, batch_size: int = 500) -> Tensor:
+class Judge(Eyes):
+    """One of our own classifiers, used to look at images.
+
+    Its network has ``features(images)`` and ``forward(images)``, which gives class logits.
+    """
+
+    kind = "classifier"
+
+    def probabilities(self, images: Tensor, batch_size: int | None = None) -> Tensor:
         """Images ``[N, C, H, W]`` in [-1, 1] to class probabilities ``[N, K]``, float32."""
-        with evaluating(self.network):
-            parts = [self.network(x) for x in self._checked(images).split(batch_size)]
-        return torch.cat(parts).softmax(1)
+        return self._look(self.network, images, batch_size, False).softmax(1)
+
+
+class InceptionEyes(Eyes):
+    """The Inception network of 2015, fed as it was when FID was defined.
+
+    Images are rounded to bytes, grey ones repeated in three channels, enlarged with
+    `resize_as_tensorflow_1`, and scaled to ``(byte - 128) / 128``.
+
+    Args:
+        network: images ``[N, 3, 299, 299]`` to features.
+        name, device: as of any `Eyes`.
+    """
+
+    kind = "inception"
+    batch_size = 50
+
+    def __init__(self, network: nn.Module, name: str, device: torch.device | str = "cpu"):
+        super().__init__(network, name, None, device)
+        # A third faster on a CPU, and no slower on a GPU.
+        self.network.to(memory_format=torch.channels_last)
+
+    def _features(self, images: Tensor) -> Tensor:
+        prepared = inception_input(images).contiguous(memory_format=torch.channels_last)
+        return self.network(prepared)
+
+    def probabilities(self, images: Tensor, batch_size: int | None = None) -> Tensor:
+        """Always an `InputError`: these weights end at the features."""
+        raise InputError(
+            f"{self.name} gives features and no class probabilities; take those of a classifier."
+        )
+
+
+def inception_input(images: Tensor) -> Tensor:
+    """What the Inception network is fed: ``[N, 1 or 3, H, W]`` in [-1, 1] to ``[N, 3, 299, 299]``.
+
+    The range of the result is -1 to 127/128, as in TensorFlow's graph.
+    """
+    size = Inception.image_size
+    pixels = to_uint8(images).float().expand(-1, 3, -1, -1)
+    return (resize_as_tensorflow_1(pixels, (size, size)) - 128) / 128
+
+
+def resize_as_tensorflow_1(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resizing ``[N, C, H, W]`` to ``[N, C, *size]`` as TensorFlow 1 did it.
+
+    Output pixel i reads the input at i H / size, so the first pixels coincide and the picture sits
+    half a pixel off the centre.  Today's libraries take (i + 1/2) H / size - 1/2 instead, and some
+    smooth when they shrink; each gives other features.  No value leaves the input's range.
+    """
+    rows, columns = (
+        _bilinear(n, m).to(images) for n, m in zip(images.shape[-2:], size, strict=True)
+    )
+    return rows @ images @ columns.T
 
 
 @cache
-def judge(name: str = "classifier-mnist") -> Judge:
+def _bilinear(n: int, m: int) -> Tensor:
+    """The matrix ``[m, n]`` that reads ``n`` values at ``m`` places, two at a time."""
+    place = torch.arange(m, dtype=torch.float64) * n / m
+    left = place.floor().long()
+    right = (left + 1).clamp(max=n - 1)
+    share = place - left
+    matrix = torch.zeros(m, n, dtype=torch.float64)
+    row = torch.arange(m)
+    matrix[row, left] += 1 - share
+    matrix[row, right] += share
+    return matrix
+
+
+def _bar(total: int, title: str, show: bool) -> tqdm:
+    # In a log file a line every half minute will do.
+    every = 0.2 if sys.stderr.isatty() else 30
+    return tqdm(
+        total=total, desc=title, unit="image", disable=not show, mininterval=every, file=sys.stderr
+    )
+
+
+# --- By name ----------------------------------------------------------------------------------
+
+
+def network(
+    features: str = "classifier", data: str = "mnist", device: torch.device | str = "cpu"
+) -> Eyes:
+    """The network whose features are asked for.
+
+    Args:
+        features: ``"classifier"``, ours for the data set ``data``, or ``"inception"``.
+        data: name of a data set; the Inception network is the same for all.
+        device: where it computes.
+
+    Raises:
+        InputError: no such network, or no classifier that knows the data.
+        CheckpointError: that classifier's run is not in the zoo.
+        DataError: the Inception network's weights cannot be had.
+    """
+    if features == "inception":
+        return inception(str(device))
+    if features != "classifier":
+        raise InputError(f"features must be classifier or inception, not {features!r}.")
+    if data not in JUDGES:
+        raise InputError(
+            f"There is no judge for images of {data}; there is one for {_and(JUDGES)}."
+        )
+    return judge(JUDGES[data], str(device))
+
+
+@cache
+def inception(device: str = "cpu") -> InceptionEyes:
+    """The Inception network of 2015-12-05, its weights fetched if need be (81 MB).
+
+    Raises:
+        DataError: they cannot be had, or are other ones.
+    """
+    arrays = sources.inception_weights()
+    with torch.device("meta"):
+        made = Inception()
+    made.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, assign=True)
+    spec = sources.INCEPTION
+    return InceptionEyes(made, f"{spec.name}@{spec.sha256[:8]}", device)
+
+
+@cache
+def judge(name: str = "classifier-mnist", device: str = "cpu") -> Judge:
     """The classifier of a finished run.
 
     Raises:
+        InputError: no classifier is called that.
         CheckpointError: that run is not in the zoo.
     """
-    from gantut import recipes
+    from gantut import build, recipes
 
-    if name not in ("classifier-mnist",):
-        raise InputError(f"There is no judge {name!r}; there is classifier-mnist.")
-    file = Path(str(resources.files("gantut.zoo"))) / name / "classifier.safetensors"
+    if name not in JUDGES.values():
+        raise InputError(f"There is no judge {name!r}; there is {_and(JUDGES.values())}.")
+    folder = Path(str(resources.files("gantut.zoo"))) / name
+    file = folder / "classifier.safetensors"
     if not file.is_file():
         raise CheckpointError(f"The zoo lacks {name}; 'gantut reproduce {name}' trains it.")
-    section = recipes.load(name).classifier.model_dump(exclude={"family"})
-    network = weights.load(DigitClassifier(**section), file)
-    return Judge(network, f"{name}@{weights.sha256(file)[:8]}", (1, 28, 28))
+    # As it was trained, whatever the recipe says today.
+    recipe = recipes.load(folder / "config.yaml")
+    section = recipe.classifier
+    made = build.CLASSIFIERS[section.family](**section.model_dump(exclude={"family"}))
+    shape = sources.lookup(recipe.data.name).image_shape
+    return Judge(weights.load(made, file), f"{name}@{weights.sha256(file)[:8]}", shape, device)
+
+
+def _and(names) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+# --- Real images to compare with --------------------------------------------------------------
+
+
+class Reference:
+    """The features of real images, and their mean and covariance, each computed when first asked.
+
+    What the Inception network makes of them costs minutes to hours and is kept in
+    ``GANTUT_HOME/reference``, under the network's name with its hash, the images' name and split,
+    and a hash of their pixels.  Features lie in files of 1,000 images: an interrupted computation
+    goes on, and a larger count begins with what a smaller one left.
+
+    Args:
+        images: real ones.
+        eyes: the network.
+        progress: show progress bars.
+    """
+
+    def __init__(self, images: ImageSet, eyes: Eyes, progress: bool = False):
+        self.images, self.eyes, self.progress = images, eyes, progress
+
+    def __str__(self) -> str:
+        return f"{self.images.name} {self.images.split}, {len(self.images)} images"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """``[N, F]``, float32, on the CPU.
+
+        Raises:
+            CheckpointError: a file in the cache is of another network, or cannot be written.
+        """
+        chunks = self.images.images.split(CHUNK)
+        if self.eyes.kind != "inception":
+            return torch.cat([self.eyes.features(scale(chunk)) for chunk in chunks])
+        parts = []
+        with _bar(len(self), f"{self}", self.progress) as bar:
+            for number, chunk in enumerate(chunks):
+                file = self._file(f"features-{CHUNK * number:06}", chunk)
+                found = self._read(file, {"features": (len(chunk), self.eyes.feature_dim)})
+                if found is None:
+                    found = {"features": self._of(chunk, bar)}
+                    self._write(file, found)
+                else:
+                    bar.update(len(chunk))
+                parts.append(found["features"])
+        return torch.cat(parts)
+
+    def _of(self, chunk: Tensor, bar: tqdm) -> Tensor:
+        parts = []
+        for batch in chunk.split(self.eyes.batch_size):
+            parts.append(self.eyes.features(scale(batch)))
+            bar.update(len(batch))
+        return torch.cat(parts)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean ``[F]`` and covariance ``[F, F]``, float64."""
+        if self.eyes.kind != "inception":
+            return moments(self.features)
+        f = self.eyes.feature_dim
+        file = self._file(f"moments-{len(self):06}", self.images.images)
+        found = self._read(file, {"mean": (f,), "covariance": (f, f)})
+        if found is None:
+            mean, covariance = (torch.from_numpy(m) for m in moments(self.features))
+            found = {"mean": mean, "covariance": covariance}
+            self._write(file, found)
+        return found["mean"].numpy(), found["covariance"].numpy()
+
+    def _file(self, name: str, pixels: Tensor) -> Path:
+        digest = hashlib.sha256(str(tuple(pixels.shape)).encode())
+        digest.update(pixels.cpu().contiguous().numpy())
+        folder = home() / "reference" / self.eyes.name / f"{self.images.name}-{self.images.split}"
+        return folder / f"{name}-{digest.hexdigest()[:12]}.safetensors"
+
+    def _read(self, file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor] | None:
+        """What the cache holds; None where it holds nothing, or a file that is not whole."""
+        if not file.is_file():
+            return None
+        try:
+            with safetensors.safe_open(file, framework="pt") as opened:
+                network = (opened.metadata() or {}).get("network")
+                found = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        except (safetensors.SafetensorError, OSError):
+            return None
+        if network != self.eyes.name:
+            raise CheckpointError(
+                f"{file} holds features of {network or 'an unknown network'}, not of "
+                f"{self.eyes.name}; remove it, and they are computed again."
+            )
+        whole = {key: tuple(value.shape) for key, value in found.items()} == shapes
+        return found if whole else None
+
+    def _write(self, file: Path, tensors: dict[str, Tensor]) -> None:
+        with writing(file, CheckpointError) as aside:
+            aside.write_bytes(save_tensors(tensors, {"network": self.eyes.name}))

@@ -115,7 +115,7 @@ def architecture(
     sides = [s.shape[-1] for s in row if len(s.shape) == 3] or [1]
     channels = [s.shape[0] for s in row if len(s.shape) == 3] or [1]
     color = D_COLOR if len(row[-1].shape) == 1 else G_COLOR
-    pitch, high, thick = 1.55, 1.7, 0.75
+    pitch, high, thick, edge = 1.55, 1.7, 0.75, 0.0
     with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(pitch * len(row), 3.9))
         axes = figure.add_axes((0, 0, 1, 1))
