@@ -395,7 +395,7 @@ def test_samples_are_fixed_without_dropout_and_leave_training_mode_as_it_was():
 
 def test_samples_are_given_in_the_common_range_whatever_the_run_s_own():
     one = trainer(name="mlp-minimal-mnist-misnormalised")
-    z = one.generator.sample_z(5, torch.Generator().manual_seed(one.seed))
+    z = one.generator.sample_z(16, torch.Generator().manual_seed(one.seed))[:5]
     with torch.no_grad():
         made = one.generator(z)
     expected = ((made * 0.3081 + 0.1307).clamp(0, 1) - 0.5) / 0.5
