@@ -79,18 +79,24 @@ class Eyes:
         Raises:
             InputError: images of another shape or range.
         """
-        return self._look(self._features, images, batch_size, progress)
+        return self._look(self._features, self._checked(images), batch_size, progress)
+
+    def features_of_bytes(self, images: Tensor) -> Tensor:
+        """The same of uint8 images, whose range is known."""
+        return self._look(self._features, scale(images))
 
     def _features(self, images: Tensor) -> Tensor:
         return self.network.features(images)
 
     @torch.no_grad()
-    def _look(self, function, images: Tensor, batch_size: int | None, progress: bool) -> Tensor:
+    def _look(
+        self, function, images: Tensor, batch_size: int | None = None, progress: bool = False
+    ) -> Tensor:
         parts = []
         # Reduced precision, which GPUs use by default, moves Inception features by percents.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         with evaluating(self.network), exact, _bar(len(images), self.name, progress) as bar:
-            for batch in self._checked(images).split(batch_size or self.batch_size):
+            for batch in images.split(batch_size or self.batch_size):
                 parts.append(function(batch.to(self.device)).float().cpu())
                 bar.update(len(batch))
         return torch.cat(parts)
@@ -132,7 +138,7 @@ class Judge(Eyes):
 
     def probabilities(self, images: Tensor, batch_size: int | None = None) -> Tensor:
         """Images ``[N, C, H, W]`` in [-1, 1] to class probabilities ``[N, K]``, float32."""
-        return self._look(self.network, images, batch_size, False).softmax(1)
+        return self._look(self.network, self._checked(images), batch_size).softmax(1)
 
 
 class InceptionEyes(Eyes):
@@ -318,7 +324,7 @@ class Reference:
         """
         chunks = self.images.images.split(CHUNK)
         if self.eyes.kind != "inception":
-            return torch.cat([self.eyes.features(scale(chunk)) for chunk in chunks])
+            return torch.cat([self.eyes.features_of_bytes(chunk) for chunk in chunks])
         parts = []
         with _bar(len(self), f"{self}", self.progress) as bar:
             for number, chunk in enumerate(chunks):
@@ -335,7 +341,7 @@ class Reference:
     def _of(self, chunk: Tensor, bar: tqdm) -> Tensor:
         parts = []
         for batch in chunk.split(self.eyes.batch_size):
-            parts.append(self.eyes.features(scale(batch)))
+            parts.append(self.eyes.features_of_bytes(batch))
             bar.update(len(batch))
         return torch.cat(parts)
 
