@@ -200,20 +200,48 @@ def sample_command(
 
 @app.command("evaluate")
 def evaluate_command(
-    run: RunName,
+    run: Annotated[
+        str,
+        typer.Argument(help="A run: its name or folder; or a .npy file of images [N, C, H, W]."),
+    ],
     samples: Annotated[int, typer.Option(help="Generated images.")] = 10_000,
+    features: Annotated[str, typer.Option(help="Seen by: classifier or inception.")] = "classifier",
     reference: Annotated[str, typer.Option(help="Real images: test or train.")] = "test",
+    real: Annotated[int | None, typer.Option(help="So many of them; as many as samples.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Real images of this data set or folder, not the run's own.")
+    ] = None,
+    device: Device = "auto",
 ) -> None:
-    """Measure a run and print the measurements; its folder keeps them if it is your own."""
+    """Measure a run, or a file of images, and print the measurements.
+
+    The folder of a run of your own keeps them, beside those by another network.
+    """
     from gantut import runs, zoo
-    from gantut.evaluate import evaluate
+    from gantut.errors import CheckpointError
+    from gantut.evaluate import evaluate, evaluate_images, merged, read_images
 
     if reference not in ("test", "train"):
         raise InputError(f"The reference must be test or train, not {reference!r}.")
-    loaded = find_run(run)
-    results = evaluate(loaded, samples, reference)
-    if zoo.FOLDER not in loaded.folder.parents:
-        runs.write_json(loaded.folder / "metrics.json", results)
+    for name, count in (("samples", samples), ("real", real)):
+        if count is not None and count < 1:
+            raise InputError(f"--{name} must be at least 1, not {count}.")
+    options = {"real": real, "device": device, "progress": features == "inception"}
+    if run.endswith(".npy"):
+        if data is None:
+            raise InputError("Say with --data which real images to compare a file with.")
+        images = read_images(run)[:samples]
+        results = evaluate_images(images, data, reference, features, **options)
+    else:
+        loaded = find_run(run)
+        results = evaluate(loaded, samples, reference, features, against=data, **options)
+        if zoo.FOLDER not in loaded.folder.parents and data is None:
+            file = loaded.folder / "metrics.json"
+            try:
+                old = loaded.metrics if file.is_file() else []
+            except CheckpointError:
+                old = []  # damaged; this is the command that writes it again
+            runs.write_json(file, merged(old, results))
     print(json.dumps(results, indent=1))
 
 

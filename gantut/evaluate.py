@@ -1,39 +1,69 @@
 """From a run to measurements, each with everything that it depends on.
 
-A measurement is a dictionary: ``metric``, ``value``, ``samples`` (how many images), ``network``
-(whose features or probabilities, with a hash of the weights), ``reference`` (which real images, or
-None), ``seed`` (of the run and of its latent vectors) and ``epoch``.
+A measurement is a dictionary:
+
+==================  ==========================================================================
+``metric``          its name; the Inception network's have names of their own (``fid``, ``kid``)
+``value``
+``standard_error``  what its being computed from a sample leaves uncertain; None where unknown
+``estimator``       which formula, with its settings
+``samples``         how many images
+``network``         whose features or probabilities, with a hash of the weights
+``reference``       which real images, and how many; None where none are needed
+``seed``            of the run and of its latent vectors
+``epoch``           of the run
+==================  ==========================================================================
+
+Runs that were measured before there were such have no ``standard_error`` and no ``estimator``.
 """
 
+import math
 from collections.abc import Iterable
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gantut import data, weights
+from gantut import build, data, weights
 from gantut.classify import accuracy
+from gantut.data import ImageSet
 from gantut.errors import InputError
-from gantut.metrics import class_entropy, confident_share, frechet_distance
-from gantut.metrics.features import Judge, judge
+from gantut.metrics import (
+    class_entropy,
+    classifier_score,
+    confident_share,
+    density_coverage,
+    frechet_distance,
+    frechet_from_moments,
+    kernel_distance,
+    precision_recall,
+)
+from gantut.metrics.features import Eyes, Judge, Reference, check_network, network
+from gantut.metrics.frechet import check_enough, moments
+from gantut.metrics.kernel import subset_size
+from gantut.models.inception import Inception
 from gantut.recipes import ClassifierRecipe
 from gantut.runs import Run
 
-JUDGES = {"mnist": "classifier-mnist"}
+SCORE_SPLITS = 10
+NAMES = {
+    "inception": {
+        "frechet_distance": "fid",
+        "kernel_distance": "kid",
+        **{n: f"inception_{n}" for n in ("precision", "recall", "density", "coverage")},
+    }
+}
+"""What a metric of features is called where they are the Inception network's."""
 
 
 def judge_for(run: Run) -> Judge:
     """The classifier that knows the data set a run was trained on."""
-    name = run.config.data.name
-    if run.config.data.path is not None or name not in JUDGES:
-        raise InputError(
-            f"There is no judge for images of {run.config.data.source}; "
-            f"there is one for {', '.join(JUDGES)}."
-        )
-    return judge(JUDGES[name])
+    return network("classifier", run.config.data.source)
 
 
 def measure(images: Tensor, reference: Tensor, eyes: Judge) -> dict[str, float]:
-    """All metrics of a set of images, by name.
+    """The three metrics that need the fewest images, by name.
 
     Args:
         images: ``[N, C, H, W]`` in [-1, 1].
@@ -48,32 +78,198 @@ def measure(images: Tensor, reference: Tensor, eyes: Judge) -> dict[str, float]:
     }
 
 
-def evaluate(run: Run, samples: int = 10_000, reference: str = "test") -> list[dict]:
-    """Measure a run, at its end and wherever it kept its weights.
+def measurements(
+    images: Tensor, reference: Reference, eyes: Eyes, progress: bool = False
+) -> list[dict]:
+    """All metrics of a set of images: rows with metric, value, standard error, estimator, ...
+
+    Args:
+        images: ``[N, C, H, W]`` in [-1, 1].
+        reference: real images as the same network sees them.
+        eyes: the Inception network, or a classifier, whose class probabilities are measured too.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        InputError: images that do not go with the reference, or too few of either.
+    """
+    check_alike(tuple(images.shape[1:]), reference.images)
+    check_enough(min(len(images), len(reference)), eyes.feature_dim)
+    rows = []
+    about = {"samples": len(images), "network": eyes.name}
+
+    def add(metric: str, value: float, error: float | None, estimator: str, to: str | None):
+        metric = NAMES.get(eyes.kind, {}).get(metric, metric)
+        row = {"metric": metric, "value": value, "standard_error": error, "estimator": estimator}
+        rows.append({**row, **about, "reference": to})
+
+    if isinstance(eyes, Judge):
+        p = eyes.probabilities(images)
+        share = confident_share(p)
+        add(
+            "confident_share",
+            share,
+            math.sqrt(share * (1 - share) / len(p)),
+            "most probable class above 0.9",
+            None,
+        )
+        add("class_entropy", class_entropy(p), None, "bits, each image its likeliest class", None)
+        score = classifier_score(p, SCORE_SPLITS)
+        error = score.std / math.sqrt(SCORE_SPLITS - 1)
+        add("classifier_score", score.mean, error, f"mean of {SCORE_SPLITS} splits", None)
+    features, to = eyes.features(images, progress=progress), str(reference)
+    distance = frechet_from_moments(*moments(features), *reference.moments)
+    add("frechet_distance", distance, None, "Gaussians, covariances divided by n - 1", to)
+    real = reference.features
+    size = subset_size(min(len(features), len(real)))
+    kernel = kernel_distance(features, real)
+    estimator = f"unbiased, cubic kernel, disjoint subsets of {size}"
+    add("kernel_distance", kernel.value, kernel.standard_error, estimator, to)
+    k, more = 3, 5
+    for metric, value in precision_recall(features, real, k)._asdict().items():
+        add(metric, value, None, f"{k} nearest neighbours", to)
+    for metric, value in density_coverage(features, real, more)._asdict().items():
+        add(metric, value, None, f"{more} nearest neighbours", to)
+    return rows
+
+
+def check_alike(image_shape: tuple[int, ...], reference: ImageSet) -> None:
+    """Raise `InputError` unless images of that shape can be compared with the reference's."""
+    theirs = reference.image_shape
+    if len(image_shape) != 3:
+        raise InputError(f"Images form a tensor [N, C, H, W]; these are of shape {image_shape}.")
+    if image_shape[0] != theirs[0]:
+        kinds = {1: "grey", 3: "in colour"}
+        ours = kinds.get(image_shape[0], f"of {image_shape[0]} channels")
+        raise InputError(
+            f"The images are {ours} and those of {reference.name} ({reference.split}) "
+            f"{kinds[theirs[0]]}; compare like with like."
+        )
+    if image_shape != theirs:
+        raise InputError(
+            f"The images are of {image_shape[1]} x {image_shape[2]} pixels and those of "
+            f"{reference.name} ({reference.split}) of {theirs[1]} x {theirs[2]}: resizing alone "
+            "would move every metric."
+        )
+
+
+def evaluate(
+    run: Run,
+    samples: int = 10_000,
+    reference: str = "test",
+    features: str = "classifier",
+    *,
+    real: int | None = None,
+    against: str | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> list[dict]:
+    """Measure a run: by a classifier at its end and wherever it kept its weights, by the Inception
+    network, which takes minutes for each set of samples, at its end only.
 
     Args:
         run: of a generator, or of a classifier.
         samples: generated images in each measurement.
-        reference: split of the real images, ``"test"`` or ``"train"``; of the latter the first
-            ``samples``.
+        reference: split of the real images, ``"test"`` or ``"train"``.
+        features: ``"classifier"``, the one that knows the data, or ``"inception"``.
+        real: how many real images, the first of the split; as many as samples if None.
+        against: real images of another data set or folder than the run's own.
+        device: where the network looks; ``"auto"`` or a torch device.
+        progress: show progress bars.
 
     Raises:
-        InputError: no judge knows the run's data; too few samples.
+        InputError: no judge knows the run's data; too few samples; images that do not go with the
+            reference.
     """
     if isinstance(run.config, ClassifierRecipe):
+        if features != "classifier":
+            raise InputError(
+                f"{run.config.name} is a classifier and generates nothing that the Inception "
+                "network could look at."
+            )
         return _evaluate_classifier(run, samples)
-    eyes = judge_for(run)
-    real = data.scale(data.load(run.config.data.name, reference, limit=None).subset(samples).images)
-    about = {"samples": samples, "network": eyes.name, "seed": run.config.seed}
-    named = f"{run.config.data.name} {reference}, {len(real)} images"
+    source, shape = against or run.config.data.source, tuple(run.info["image_shape"])
+    # A folder's images are made as large as the run's, which were made from them.
+    own = source == run.config.data.path
+    made_alike = {"channels": shape[0], "image_size": shape[1]} if own else {}
+    eyes, to = _prepare(
+        shape, samples, source, reference, real, features, device, progress, **made_alike
+    )
     results = []
-    for epoch, stage in _stages(run):
+    stages = _stages(run) if features == "classifier" else [(run.info["epochs"], run)]
+    for epoch, stage in stages:
         fakes = stage.sample(samples)
-        for metric, value in measure(fakes, real, eyes).items():
-            to = named if metric == "frechet_distance" else None
-            row = {"metric": metric, "value": value, **about, "reference": to, "epoch": epoch}
-            results.append(row)
+        for row in measurements(fakes, to, eyes, progress):
+            results.append({**row, "seed": run.config.seed, "epoch": epoch})
     return results
+
+
+def evaluate_images(
+    images: Tensor,
+    against: str,
+    reference: str = "test",
+    features: str = "classifier",
+    *,
+    real: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> list[dict]:
+    """Measure images of whatever origin, ``[N, C, H, W]`` in [-1, 1].
+
+    Args, and the errors raised, as in `evaluate`; there is no seed and no epoch in the rows.
+    """
+    shape, n = tuple(images.shape[1:]), len(images)
+    eyes, to = _prepare(shape, n, against, reference, real, features, device, progress)
+    return [
+        {**row, "seed": None, "epoch": None} for row in measurements(images, to, eyes, progress)
+    ]
+
+
+def read_images(path: str | Path) -> Tensor:
+    """Images from a NumPy file ``.npy``, uint8 or float in [-1, 1]: ``[N, C, H, W]`` in [-1, 1].
+
+    Raises:
+        InputError: no such file, or no images in it.  The range of floats is left to the network
+            that looks at them.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged, or no NumPy file"
+        raise InputError(f"{path} cannot be read as a .npy file of images: {reason}.") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 4 or array.shape[1] not in (1, 3):
+        shape = getattr(array, "shape", "several arrays")
+        raise InputError(
+            f"{path} holds {shape}; images form one array [N, C, H, W] with 1 or 3 channels."
+        )
+    if array.dtype == np.uint8:
+        return data.scale(torch.from_numpy(array))
+    if array.dtype.kind != "f":
+        raise InputError(f"{path} holds {array.dtype}; images are uint8, or floats in [-1, 1].")
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _prepare(
+    image_shape: tuple[int, ...],
+    samples: int,
+    source: str,
+    split: str,
+    real: int | None,
+    features: str,
+    device: str,
+    progress: bool,
+    **made_alike: int,
+) -> tuple[Eyes, Reference]:
+    """The network and the reference; what cannot be is refused before anything takes long."""
+    check_network(features, source)
+    where = build.device_of(device)
+    images = data.load(source, split, **made_alike).subset(samples if real is None else real)
+    check_alike(image_shape, images)
+    count = min(samples, len(images))
+    if features == "inception":
+        check_enough(count, Inception.feature_dim)
+    eyes = network(features, source, where)
+    check_enough(count, eyes.feature_dim)
+    return eyes, Reference(images, eyes, progress)
 
 
 def _stages(run: Run) -> Iterable[tuple[float, Run]]:
@@ -89,19 +285,23 @@ def _stages(run: Run) -> Iterable[tuple[float, Run]]:
 
 def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
     """A judge's accuracy on the test split, and what it makes of real digits and of noise."""
-    network = classifier_of(run)
+    classifier = classifier_of(run)
     name = f"{run.config.name}@{weights.sha256(run.folder / 'classifier.safetensors')[:8]}"
     shape = tuple(run.info["image_shape"])
     test = data.load(run.config.data.name, "test")
     images = data.scale(test.images)
-    eyes = Judge(network, name, shape)
-    about = {"network": name, "seed": run.config.seed, "epoch": run.info["epochs"]}
+    eyes = Judge(classifier, name, shape)
+    about = {"seed": run.config.seed, "epoch": run.info["epochs"]}
+    right = accuracy(classifier, images, test.labels)
     results = [
         {
             "metric": "accuracy",
             "of": "real test images",
-            "value": accuracy(network, images, test.labels),
+            "value": right,
+            "standard_error": math.sqrt(right * (1 - right) / len(images)),
+            "estimator": "share of images whose most probable class is their label",
             "samples": len(images),
+            "network": name,
             "reference": f"{test.name} test, {len(images)} images",
             **about,
         }
@@ -109,30 +309,24 @@ def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
     train = data.scale(data.load(run.config.data.name, "train").subset(samples).images)
     noise = torch.rand(samples, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     sets = {"real test images": images[:samples], "real training images": train, "noise": noise}
+    to = Reference(test.subset(min(samples, len(test))), eyes)
     for which, some in sets.items():
-        for metric, value in measure(some, images[:samples], eyes).items():
-            results.append(
-                {
-                    "metric": metric,
-                    "of": which,
-                    "value": value,
-                    "samples": len(some),
-                    "reference": f"{test.name} test, {len(images[:samples])} images"
-                    if metric == "frechet_distance"
-                    else None,
-                    **about,
-                }
-            )
+        for row in measurements(some, to, eyes):
+            results.append({"metric": row.pop("metric"), "of": which, **row, **about})
     return results
 
 
 def classifier_of(run: Run) -> torch.nn.Module:
     """The classifier of a run, in evaluation mode."""
-    from gantut.build import CLASSIFIERS
-
     section = run.config.classifier
-    network = CLASSIFIERS[section.family](**section.model_dump(exclude={"family"}))
-    return weights.load(network, run.folder / "classifier.safetensors").eval()
+    made = build.CLASSIFIERS[section.family](**section.model_dump(exclude={"family"}))
+    return weights.load(made, run.folder / "classifier.safetensors").eval()
+
+
+def merged(old: list[dict], new: list[dict]) -> list[dict]:
+    """Old measurements with new ones in their place; those by another network stay."""
+    measured = {row["metric"] for row in new}
+    return [row for row in old if row["metric"] not in measured] + new
 
 
 def table(runs: list[Run]) -> str:
@@ -151,14 +345,15 @@ def table(runs: list[Run]) -> str:
             if m["seed"] != run.config.seed:
                 continue
             first = columns.setdefault(m["metric"], m)
-            for key in ("samples", "network", "reference"):
-                if m[key] != first[key]:
+            for key in ("samples", "network", "reference", "estimator"):
+                if key in m and key in first and m[key] != first[key]:
                     raise InputError(
                         f"{m['metric']} cannot be compared: its {key} is {m[key]} for "
                         f"{run.config.name} and {first[key]} for another run. Measure both alike "
                         "with 'gantut evaluate'."
                     )
-            row[m["metric"]] = f"{m['value']:.4f}"
+            error = m.get("standard_error")
+            row[m["metric"]] = f"{m['value']:.4f}" + (f" ± {error:.4f}" if error else "")
         rows.append(row)
     names = ["run", *columns]
     cells = [names, *[[row.get(name, "-") for name in names] for row in rows]]
@@ -167,6 +362,7 @@ def table(runs: list[Run]) -> str:
     notes = [
         f"{name}: {m['samples']} images, {m['network']}"
         + (f", against {m['reference']}" if m["reference"] else "")
+        + (f" ({m['estimator']})" if m.get("estimator") else "")
         for name, m in columns.items()
     ]
     return "\n".join([*lines, "", *notes])

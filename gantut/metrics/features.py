@@ -234,15 +234,18 @@ def network(
         CheckpointError: that classifier's run is not in the zoo.
         DataError: the Inception network's weights cannot be had.
     """
-    if features == "inception":
-        return inception(str(device))
-    if features != "classifier":
+    check_network(features, data)
+    return inception(str(device)) if features == "inception" else judge(JUDGES[data], str(device))
+
+
+def check_network(features: str, data: str) -> None:
+    """Raise the `InputError` that `network` would, without loading anything."""
+    if features not in ("classifier", "inception"):
         raise InputError(f"features must be classifier or inception, not {features!r}.")
-    if data not in JUDGES:
+    if features == "classifier" and data not in JUDGES:
         raise InputError(
             f"There is no judge for images of {data}; there is one for {_and(JUDGES)}."
         )
-    return judge(JUDGES[data], str(device))
 
 
 @cache
