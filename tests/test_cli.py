@@ -609,16 +609,16 @@ def test_measuring_and_comparing(home, whole, tmp_path):
     )
     results = json.loads(succeeds(run("evaluate", a, "--samples", 300, home=home)))
     assert [r["metric"] for r in results] == [
-        "confident_share",
-        "class_entropy",
-        "frechet_distance",
+        *("confident_share", "class_entropy", "classifier_score"),
+        *("frechet_distance", "kernel_distance"),
+        *("precision", "recall", "density", "coverage"),
     ]
     assert json.loads((a / "metrics.json").read_text()) == results
-    assert results[2]["reference"] == "mnist test, 300 images"
+    assert results[3]["reference"] == "mnist test, 300 images"
     table = succeeds(run("compare", a, a, home=home)).splitlines()
-    assert table[0].split() == ["run", "confident_share", "class_entropy", "frechet_distance"]
+    assert table[0].split() == ["run", *(r["metric"] for r in results)]
     assert table[1] == table[2]
-    assert table[1].split()[-1] == f"{results[2]['value']:.4f}"
+    assert table[1].split()[-1] == f"{results[-1]['value']:.4f}"
     fails(
         run("evaluate", b, "--samples", 100, home=home),
         2,
@@ -656,7 +656,7 @@ def test_a_reader_s_own_pictures(empty, tmp_path):
     fails(
         run("evaluate", "mine", home=empty),
         2,
-        f"gantut: There is no judge for images of {folder}; there is one for mnist.",
+        f"gantut: There is no judge for images of {folder}; there is one for mnist and cifar10.",
     )
 
 

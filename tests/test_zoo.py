@@ -62,7 +62,7 @@ def test_every_measurement_says_what_it_depends_on(name):
     run = zoo.load(name)
     assert run.metrics
     for m in run.metrics:
-        assert set(m) - {"of"} == {
+        assert set(m) - {"of", "standard_error", "estimator"} == {
             "metric",
             "value",
             "samples",
@@ -72,7 +72,8 @@ def test_every_measurement_says_what_it_depends_on(name):
             "epoch",
         }
         assert m["samples"] >= 10_000
-        assert (m["reference"] is None) == (m["metric"] in ("confident_share", "class_entropy"))
+        alone = ("confident_share", "class_entropy", "classifier_score")
+        assert (m["reference"] is None) == (m["metric"] in alone)
     measured, planned = {m["seed"] for m in run.metrics}, set(run.config.reproduce.seeds)
     assert measured == planned if run.info["complete"] else measured <= planned
     if name in GANS:

@@ -28,6 +28,8 @@ LOSSES = "test_losses.py"
 STEPS = "test_steps.py"
 ROUND = "test_models.py::test_one_full_update_of_both_players_by_hand"
 DCGAN = "test_dcgan.py"
+SAMPLES = "test_metrics_samples.py::"
+INCEPTION = "test_metrics_inception.py::"
 RESUME = "test_trainer.py::test_a_run_resumed_from_a_file_equals_the_one_never_stopped"
 
 FAULTS = [
@@ -490,5 +492,107 @@ FAULTS = [
         "torch.randint(2 * pixels + 1, (2, n, 1), device=images.device)",
         "torch.randint(2 * pixels + 1, (2, 1, 1), device=images.device).expand(2, n, 1)",
         "test_models.py::test_crops_are_whole_shifts_mirrored_at_the_edge_and_flips_mirror_images",
+    ),
+    # --- metrics
+    fault(
+        "the cross term dropped from the Fréchet distance",
+        "metrics/frechet.py",
+        " + np.trace(cov_b) - 2 * trace_of_root",
+        " + np.trace(cov_b)",
+        "test_metrics.py::test_frechet_agrees_with_the_matrix_root_of_scipy",
+    ),
+    fault(
+        "the matrix root taken in float32",
+        "metrics/frechet.py",
+        "scipy.linalg.eigh(cov_a)",
+        "scipy.linalg.eigh(cov_a.astype(np.float32))",
+        "test_metrics.py::test_frechet_of_diagonal_gaussians_has_a_closed_form",
+        "test_metrics.py::test_frechet_agrees_with_the_matrix_root_of_scipy",
+    ),
+    fault(
+        "the kernel of each sample with itself counted in the kernel distance",
+        "metrics/kernel.py",
+        "(kernel.sum() - kernel.diagonal().sum()) / (len(x) * (len(x) - 1))",
+        "kernel.mean()",
+        SAMPLES + "test_the_mmd_is_that_of_its_definition",
+    ),
+    fault(
+        "the spread of one subset given for the error of their mean",
+        "metrics/kernel.py",
+        "np.std(values, ddof=1) / len(values) ** 0.5",
+        "np.std(values, ddof=1)",
+        SAMPLES + "test_the_kernel_distance_has_no_bias_and_states_its_error",
+    ),
+    Fault(
+        "precision and recall exchanged",
+        "metrics/neighbours.py",
+        (
+            ("precision=_inside(g, r,", "recall=_inside(g, r,"),
+            ("recall=_inside(r, g,", "precision=_inside(r, g,"),
+        ),
+        (f"tests/{SAMPLES}test_good_samples_of_one_mode_are_precise_and_recall_little",),
+    ),
+    fault(
+        "each point counted as its own nearest neighbour",
+        "metrics/neighbours.py",
+        "        d[rows, start + rows] = torch.inf\n",
+        "",
+        SAMPLES + "test_precision_recall_density_and_coverage_are_those_of_their_definitions",
+    ),
+    fault(
+        "density not divided by k",
+        "metrics/neighbours.py",
+        "count / (k * len(g))",
+        "count / len(g)",
+        SAMPLES + "test_precision_recall_density_and_coverage_are_those_of_their_definitions",
+    ),
+    fault(
+        "half-pixel resizing for the Inception network",
+        "metrics/features.py",
+        "place = torch.arange(m, dtype=torch.float64) * n / m",
+        "place = ((torch.arange(m, dtype=torch.float64) + 0.5) * n / m - 0.5).clamp(0, n - 1)",
+        INCEPTION + "test_resizing_is_tensorflow_1_s_by_hand",
+    ),
+    fault(
+        "resizing with aligned corners for the Inception network",
+        "metrics/features.py",
+        "place = torch.arange(m, dtype=torch.float64) * n / m",
+        "place = torch.arange(m, dtype=torch.float64) * (n - 1) / (m - 1)",
+        INCEPTION + "test_resizing_is_tensorflow_1_s_by_hand",
+    ),
+    fault(
+        "the Inception network fed images in [0, 1]",
+        "metrics/features.py",
+        "(resize_as_tensorflow_1(pixels, (size, size)) - 128) / 128",
+        "resize_as_tensorflow_1(pixels, (size, size)) / 255",
+        INCEPTION + "test_what_the_network_is_fed_ends_at_minus_1_and_127_128ths",
+    ),
+    fault(
+        "the judge fed real images in [0, 1]",
+        "metrics/features.py",
+        "return self._look(self._features, scale(images))",
+        "return self._look(self._features, scale(images, 0.0, 1.0))",
+        INCEPTION + "test_a_reference_is_computed_once_and_a_larger_one_goes_on",
+    ),
+    fault(
+        "a judge that takes images in [0, 1] without a word",
+        "metrics/features.py",
+        "        if images.min() >= 0:\n",
+        "        if False:\n",
+        INCEPTION + "test_the_eyes_take_grey_and_colour_in_batches_and_refuse_what_is_no_image",
+    ),
+    fault(
+        "weights put there by hand read without their checksum",
+        "sources.py",
+        "if path.is_file() and _sha256(path.read_bytes()) != sha256:",
+        "if False:",
+        INCEPTION + "test_weights_with_a_wrong_checksum_are_never_read",
+    ),
+    fault(
+        "numbers against another reference set side by side",
+        "evaluate.py",
+        'for key in ("samples", "network", "reference", "estimator"):',
+        'for key in ("samples", "network", "estimator"):',
+        "test_evaluate.py::test_a_column_never_mixes_what_cannot_be_compared",
     ),
 ]
