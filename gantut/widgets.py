@@ -18,11 +18,13 @@ import re
 from collections.abc import Mapping
 
 import ipywidgets
+import matplotlib as mpl
 import torch
 from torch.nn import functional as F
 
 from gantut import losses, plots, toys
 from gantut.errors import InputError
+from gantut.plots.figures import new_figure
 from gantut.sampling import evaluating
 
 
@@ -426,6 +428,100 @@ class LatentWalk(Explorer):
             f"at 0 by {change:.3f} a pixel."
         )
         return figure, {"norm": norm, "change": change}, sentence
+
+
+class ConvolutionExplorer(Explorer):
+    """What kernel, stride and padding make of the size, and how often they touch each pixel.
+
+    Controls: ``kind``, ``"convolution"`` or ``"transposed"``; ``side`` of the square input;
+    ``kernel``, ``stride``, ``padding`` and, for the transposed kind only, ``output_padding``.
+    Numbers: ``output``, the side of the result, 0 where there is none; ``low`` and ``high``, the
+    least and the largest number of kernel windows over a pixel of the larger grid, which is the
+    input of a convolution and the output of a transposed one; ``uneven``, ``high`` over ``low``
+    where no border is near, 1 without a checkerboard and infinite where pixels are left out.
+
+    Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", relationships 6
+    and 14; Odena, Dumoulin & Olah 2016, "Deconvolution and checkerboard artifacts".
+    """
+
+    def __init__(self, kind="convolution", side=8, kernel=4, stride=2, padding=1):
+        def whole(text, low, high, value):
+            return ipywidgets.IntSlider(description=text, min=low, max=high, value=value)
+
+        super().__init__(
+            kind=ipywidgets.Dropdown(
+                description="kind", options=["convolution", "transposed"], value=kind
+            ),
+            side=whole("input side", 2, 12, side),
+            kernel=whole("kernel", 1, 7, kernel),
+            stride=whole("stride", 1, 4, stride),
+            padding=whole("padding", 0, 3, padding),
+            output_padding=whole("output padding", 0, 3, 0),
+        )
+
+    def draw(self, kind, side, kernel, stride, padding, output_padding):
+        transposed = kind == "transposed"
+        if transposed:
+            output = stride * (side - 1) + kernel - 2 * padding + output_padding
+            rule = f"{stride}·({side} - 1) + {kernel} - 2·{padding} + {output_padding}"
+        else:
+            output = (side + 2 * padding - kernel) // stride + 1
+            rule = f"⌊({side} + 2·{padding} - {kernel})/{stride}⌋ + 1"
+        problem = None
+        if transposed and output_padding >= stride:
+            problem = "output padding must be smaller than the stride"
+        elif output < 1:
+            problem = "the kernel does not fit" if not transposed else "nothing is left of it"
+        if problem:
+            figure, axes = new_figure(7.0, 3.4, f"No output: {problem}.")
+            axes[0, 0].text(0.5, 0.5, f"No output:\n{problem}.", ha="center", va="center")
+            axes[0, 0].set_axis_off()
+            nothing = {"output": 0, "low": 0, "high": 0, "uneven": math.nan}
+            return figure, nothing, f"No output: {problem}."
+
+        windows, small = (side, output) if not transposed else (output, side)
+        line = _windows_over(windows, small, kernel, stride, padding)
+        low, high = int(line.min()) ** 2, int(line.max()) ** 2
+        # Far from every border the counts repeat with the stride.
+        inside = _windows_over(10 * stride + kernel, 10, kernel, stride, 0)[kernel : 9 * stride]
+        uneven = (inside.max() / inside.min()).item() ** 2 if inside.min() else math.inf
+        numbers = {"output": output, "low": low, "high": high, "uneven": uneven}
+        touched = "written" if transposed else "read"
+        figure = _count_grid(
+            torch.outer(line, line),
+            f"how often each {'output' if transposed else 'input'} pixel is {touched}",
+        )
+        even = f"from {low} to {high} times" if low < high else f"{low} time{'s' * (low != 1)}"
+        sentence = (
+            f"{'Transposed convolution' if transposed else 'Convolution'} of {side}×{side}: "
+            f"{rule} = {output}, so {output}×{output}; each pixel of the "
+            f"{'output is written' if transposed else 'input is read'} {even}."
+        )
+        return figure, numbers, sentence
+
+
+def _windows_over(large, small, kernel, stride, padding):
+    """How many of ``small`` windows lie over each of ``large`` places in a row; float ``[large]``."""
+    place = torch.arange(large)[:, None] + padding
+    start = stride * torch.arange(small)[None]
+    return ((start <= place) & (place < start + kernel)).sum(1).double()
+
+
+def _count_grid(counts, title):
+    """A square grid of whole numbers, shaded by size, with the numbers in it where they fit."""
+    n = len(counts)
+    figure, axes = new_figure(4.6, 4.6, f"A grid of {n} by {n} pixels: {title}.")
+    axes = axes[0, 0]
+    with mpl.rc_context(plots.STYLE):
+        axes.imshow(counts.numpy(), cmap="Blues", vmin=0, vmax=1.6 * counts.max().item())
+        axes.set_title(title)
+        axes.grid(False)
+        axes.set(xlabel="column", ylabel="row")
+        if n <= 16:
+            for i, row in enumerate(counts.tolist()):
+                for j, count in enumerate(row):
+                    axes.text(j, i, f"{count:g}", ha="center", va="center", fontsize=8)
+    return figure
 
 
 class RunReader(Explorer):

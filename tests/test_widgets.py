@@ -10,6 +10,7 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 from PIL import Image
+from torch.nn import functional
 
 from gantut import widgets
 from gantut.data import ImageSet
@@ -45,6 +46,8 @@ EXPLORERS = {
     "range": lambda: widgets.RangeExplorer(image_set().images),
     "walk": lambda: widgets.LatentWalk(Generator(4, (8,), (1, 8, 8))),
     "reader": lambda: widgets.RunReader({"good": run(), "short": run(2)}),
+    "convolution": widgets.ConvolutionExplorer,
+    "transposed": lambda: widgets.ConvolutionExplorer(kind="transposed"),
 }
 
 
@@ -258,3 +261,43 @@ def test_reader_takes_the_stages_as_a_finished_run_has_them():
     pair = (list(by_epoch), torch.stack([torch.as_tensor(x) for x in by_epoch.values()]))
     reader = widgets.RunReader(SimpleNamespace(history=run().history, progress=pair))
     assert reader.set(stage=3).numbers == widgets.RunReader(run()).set(stage=3).numbers
+
+
+SHAPES = [(n, k, s, p) for n in (5, 8) for k in (1, 3, 4, 5) for s in (1, 2, 3) for p in (0, 1)]
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride", "padding"), SHAPES)
+def test_convolutions_have_the_size_and_the_windows_that_torch_gives_them(
+    side, kernel, stride, padding
+):
+    options = {"side": side, "kernel": kernel, "stride": stride, "padding": padding}
+    ones = torch.ones(1, 1, kernel, kernel)
+    image = torch.ones(1, 1, side, side, requires_grad=True)
+    numbers = widgets.ConvolutionExplorer().set(**options).numbers
+    result = functional.conv2d(image, ones, stride=stride, padding=padding)
+    # A pixel that is read by so many windows moves the sum of all results by so much.
+    (read,) = torch.autograd.grad(result.sum(), image)
+    assert numbers["output"] == result.shape[-1]
+    assert (numbers["low"], numbers["high"]) == (read.min(), read.max())
+
+    numbers = widgets.ConvolutionExplorer("transposed").set(**options).numbers
+    result = functional.conv_transpose2d(image, ones, stride=stride, padding=padding)
+    assert numbers["output"] == result.shape[-1]
+    assert (numbers["low"], numbers["high"]) == (result.min(), result.max())
+
+
+def test_unevenness_far_from_the_borders_is_that_of_a_checkerboard():
+    explorer = widgets.ConvolutionExplorer("transposed")
+    uneven = {k: explorer.set(kernel=k).numbers["uneven"] for k in (1, 2, 3, 4, 5)}
+    assert uneven == {1: math.inf, 2: 1, 3: 4, 4: 1, 5: 2.25}
+    assert explorer.set(kernel=3, output_padding=1).numbers["output"] == 16
+
+
+def test_impossible_convolutions_are_named():
+    explorer = widgets.ConvolutionExplorer(side=2, kernel=7, padding=0)
+    assert explorer.numbers["output"] == 0
+    assert explorer.sentence == "No output: the kernel does not fit."
+    explorer.set(kind="transposed", output_padding=2)
+    assert explorer.sentence == "No output: output padding must be smaller than the stride."
+    explorer.set(kernel=1, stride=1, padding=3, output_padding=0)
+    assert explorer.sentence == "No output: nothing is left of it."
