@@ -440,8 +440,8 @@ class ConvolutionExplorer(Explorer):
     input of a convolution and the output of a transposed one; ``uneven``, ``high`` over ``low``
     where no border is near, 1 without a checkerboard and infinite where pixels are left out.
 
-    Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", relationships 6
-    and 14; Odena, Dumoulin & Olah 2016, "Deconvolution and checkerboard artifacts".
+    Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning"; Odena, Dumoulin
+    & Olah 2016, "Deconvolution and checkerboard artifacts".
     """
 
     def __init__(self, kind="convolution", side=8, kernel=4, stride=2, padding=1):
