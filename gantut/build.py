@@ -61,7 +61,7 @@ def seeds_of(seed: int) -> dict[str, int]:
 def image_set(recipe: BaseRecipe) -> data.ImageSet:
     """The images that a recipe trains on, on the CPU."""
     d = recipe.data
-    return data.load(d.source, d.split, d.limit, d.image_size)
+    return data.load(d.source, d.split, d.limit, d.image_size, d.channels)
 
 
 def generator(recipe: GANRecipe, image_shape: tuple[int, int, int]) -> nn.Module:

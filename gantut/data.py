@@ -470,6 +470,11 @@ class Batches:
         """Images handed out so far, in all passes."""
         return self.epoch * self._end + self.position
 
+    def images_in(self, batches: int) -> int:
+        """Images in the first so many batches, of as many passes as they make."""
+        passes, rest = divmod(batches, self.batches_per_epoch)
+        return passes * self._end + rest * self.batch_size
+
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch: images float32 ``[B, C, H, W]``, and labels int64 ``[B]`` or None."""
         images, labels = self.image_set.images, self.image_set.labels

@@ -284,7 +284,7 @@ def _info(recipe: BaseRecipe, trainer) -> dict:
         "complete": trainer.iteration >= budget,
         "epochs": trainer.exact_epoch,
         "images_seen": trainer.images_seen,
-        "images_of_budget": recipe.train.epochs * len(images),
+        "images_of_budget": trainer.batches.images_in(budget * getattr(trainer.game, "n_dis", 1)),
         "seconds": round(trainer.seconds, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "threads": recipe.train.threads or torch.get_num_threads(),

@@ -83,7 +83,8 @@ class Trainer:
         self.ema_decay = 0.0
         if ema_half_life is not None:
             self.ema = copy.deepcopy(game.generator).eval().requires_grad_(False)
-            self.ema_decay = 0.5 ** (batches.batch_size / ema_half_life)
+            images = batches.batch_size * getattr(game, "n_dis", 1)  # of an iteration
+            self.ema_decay = 0.5 ** (images / ema_half_life)
             pairs = [
                 (network.parameters(), network.buffers()) for network in (self.ema, game.generator)
             ]

@@ -7,9 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from gantut import grids, weights
-from gantut.callbacks import Callback, CSVLog, History, Progress, SampleGrid, read_csv
+from gantut.callbacks import (
+    Callback,
+    CSVLog,
+    History,
+    Progress,
+    SampleGrid,
+    TensorBoard,
+    read_csv,
+)
 from gantut.data import to_uint8
 from gantut.errors import DataError, InputError
 from gantut.models.mlp import Generator
@@ -235,6 +244,23 @@ def test_tensorboard_gets_scalars_rates_and_images(tmp_path):
     assert events.Scalars("scalars/g_loss")[-1].value == pytest.approx(one.latest["g_loss"])
     assert events.Scalars("learning_rate/generator")[0].value == pytest.approx(2e-3)
     assert set(tags["images"]) == {"images/real", "images/fake"}
+
+
+def test_tensorboard_has_each_rate_and_each_picture_under_its_own_name(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rates = {"generator": 1e-3, "discriminator": 4e-3}
+    one = trainer(*(f"{k[0]}_optimizer.lr={rate}" for k, rate in rates.items()), run_dir=tmp_path)
+    one.callbacks = [TensorBoard(8)]
+    one.fit(epochs=1)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for name, rate in rates.items():
+        assert events.Scalars(f"learning_rate/{name}")[0].value == pytest.approx(rate)
+    for name, images in (("real", one.real_images(8)), ("fake", one.sample(8))):
+        with Image.open(io.BytesIO(events.Images(f"images/{name}")[-1].encoded_image_string)) as p:
+            found = torch.from_numpy(np.array(p.convert("L")))[None]
+        assert torch.equal(found, grids.tile(to_uint8(images), 8))
 
 
 def test_progress_prints_plain_lines_where_there_is_no_terminal():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gantut import data
+from gantut import build, data, recipes
 from gantut.data import Batches, ImageSet, load, scale, to_uint8, unscale
 from gantut.errors import CheckpointError, DataError, InputError
 
@@ -292,6 +292,20 @@ def test_grey_and_colour_together_need_a_number_of_channels(tmp_path):
     assert load(tmp_path, channels=3).images[:, :, 0, 0].tolist() == [[9, 9, 9], [7, 7, 7]]
 
 
+def test_a_recipe_takes_the_remedies_that_these_errors_name(tmp_path):
+    picture(tmp_path / "a.png", 9, size=(4, 4))
+    picture(tmp_path / "b.png", (7, 7, 7), size=(6, 5), mode="RGB")
+    own = [f"data.path={tmp_path}", "data.image_size=3", "data.channels=1"]
+    found = build.image_set(recipes.load("mlp-mnist", own))
+    assert found.images.shape == (2, 1, 3, 3)
+    assert found.images[:, 0, 1, 1].tolist() == [9, 7]
+    assert len(build.image_set(recipes.load("mlp-mnist", [*own, "data.limit=1"]))) == 1
+    picture(tmp_path / "splits" / "train" / "a.png", 1)
+    picture(tmp_path / "splits" / "test" / "a.png", 2)
+    own = [f"data.path={tmp_path / 'splits'}", "data.split=test"]
+    assert build.image_set(recipes.load("mlp-mnist", own)).images.unique().tolist() == [2]
+
+
 def test_mixed_sizes_need_an_image_size(tmp_path):
     picture(tmp_path / "a.png", 9, size=(4, 4))
     picture(tmp_path / "b.png", 7, size=(6, 5))
@@ -434,6 +448,17 @@ def test_the_last_batch_is_smaller_or_left_out(drop_last, sizes):
             assert len(batches.next()[0]) == size
             position += size
         assert (batches.epoch, batches.position) == (epoch + 1, 0)
+
+
+def test_passes_that_leave_images_out_leave_others_out_each_time_and_do_not_count_them():
+    batches = Batches(numbered(7), 3, drop_last=True)
+    passes = [{i for batch in shown(batches, 2) for i in batch} for _ in range(20)]
+    assert set.union(*passes) == set(range(7))
+    assert batches.seen == batches.images_in(40) == 20 * 6
+    whole = Batches(numbered(7), 3)
+    for count in range(1, 9):
+        whole.next()
+        assert whole.seen == whole.images_in(count)
 
 
 @pytest.mark.parametrize(("mean", "std"), [*RANGES, ((0.4,), 0.2)])

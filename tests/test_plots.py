@@ -102,6 +102,16 @@ def test_labels_and_title_are_on_the_figure_and_in_its_description():
     )
 
 
+def test_each_label_stands_under_its_own_image():
+    figure = plots.image_grid(images(5), columns=3, labels="abcde", scale=4)
+    places = {t.get_text(): t.get_position() for t in figure.axes[0].texts}
+    pitch_x, pitch_y = 8 * 4 + 2, 8 * 4 + 18 + 2
+    for i, name in enumerate("abcde"):
+        x, y = places[name]
+        assert x == i % 3 * pitch_x + 16
+        assert i // 3 * pitch_y + 32 <= y < (i // 3 + 1) * pitch_y
+
+
 def test_a_hundred_digits_are_large_enough_to_judge_and_small_in_bytes():
     strokes = torch.zeros(100, 1, 28, 28, dtype=torch.uint8)
     rng = np.random.default_rng(0)
@@ -155,6 +165,13 @@ def test_progression_has_a_row_for_each_epoch():
     assert "epoch 1 (top) to epoch 100 (bottom)" in figure.alt
 
 
+def test_each_row_of_a_progression_is_named_beside_it():
+    figure = plots.progression(torch.zeros(3, 2, 1, 4, 4), [0, 7, 9], scale=2)
+    heights = [t.get_position()[1] for t in figure.axes[0].texts]
+    assert [t.get_text() for t in figure.axes[0].texts] == ["epoch 0", "epoch 7", "epoch 9"]
+    assert heights == [4, 14, 24]  # rows of 8 pixels with 2 between them, from the top
+
+
 def test_progression_needs_an_epoch_for_each_stage():
     with pytest.raises(InputError, match="3 stages need 3 epochs, but 2"):
         plots.progression(torch.zeros(3, 2, 1, 4, 4), [1, 2])
@@ -181,6 +198,15 @@ def test_animation_starts_with_its_result_and_then_tells_the_story():
     assert list(durations) == [200, 200, 200, 2000]
     assert np.array_equal(frames[0], frames[-1])
     assert animation.alt == "Animation of 4 samples of the same noise, from epoch 0 to epoch 2."
+
+
+def test_each_frame_of_an_animation_has_the_caption_of_its_stage():
+    stages, names = torch.zeros(3, 4, 1, 8, 8), ["first", "second", "third"]
+    frames = [f for f, _ in gif_frames(plots.animation(stages, names))]
+    for i, name in enumerate(names):
+        (alone, _), *_ = gif_frames(plots.animation(stages[:1], [name]))
+        assert np.array_equal(frames[i + 1][:24], alone[:24])  # the bar below differs
+        assert not np.array_equal(frames[i + 1][:24], frames[i][:24])
 
 
 def test_animation_is_the_same_file_every_time(tmp_path):
@@ -322,6 +348,25 @@ def test_the_course_s_look_leaves_no_trace_in_a_reader_s_own_figures():
 
 
 # Curves
+
+
+def test_every_curve_has_the_name_and_the_look_of_its_column():
+    values = {"d_loss": 1, "g_loss": 2, "d_real": 0.6, "d_fake": 0.4}
+    values |= {"acc_real": 0.7, "acc_fake": 0.8}
+    figure = plots.curves(history(**values), list(values))
+    found = {
+        line.get_label(): (line.get_ydata()[0], line.get_color())
+        for axes in figure.axes
+        for line in axes.lines
+    }
+    assert found == {
+        "D's loss": (1, plots.D_COLOR),
+        "G's loss": (2, plots.G_COLOR),
+        "D(x), real": (0.6, plots.REAL_COLOR),
+        "D(G(z)), fake": (0.4, plots.FAKE_COLOR),
+        "real called real": (0.7, plots.REAL_COLOR),
+        "fake called fake": (0.8, plots.FAKE_COLOR),
+    }
 
 
 def test_curves_draw_the_numbers_they_were_given():
@@ -467,6 +512,15 @@ def test_runs_side_by_side_share_their_axes_and_show_every_seed():
     assert "dominating D: D's loss ends at 0.10" in figure.alt
 
 
+def test_runs_side_by_side_can_be_drawn_by_the_epoch():
+    figure = plots.compare_runs(
+        {"a": history(d_loss=1), "b": history(d_loss=2)}, "d_loss", per="epoch"
+    )
+    for axes in figure.axes:
+        (line,) = axes.lines
+        assert line.get_xdata().tolist() == [6.4, 12.8, 19.2, 25.6]
+
+
 def test_moment_marks_its_epoch_on_the_curves():
     figure = plots.moment(history(d_loss=1, g_loss=2), images(), 3)
     (mark,) = (x for x in figure.axes[1].lines if list(x.get_xdata()) == [3, 3])
@@ -492,6 +546,11 @@ def test_histogram_heights_are_shares_and_the_unreachable_share_is_said():
     assert "pixels from -0.424 to 2.82, 25.0% of them outside [−1, 1]" in figure.alt
     assert figure.axes[0].get_ylabel() == "share of pixels"
     assert figure.axes[0].get_yscale() == "log"
+
+
+def test_pixels_below_the_reach_are_outside_as_those_above_are():
+    figure = plots.pixel_histogram(torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]))
+    assert "outside [−1, 1]: 40.0%" in texts(figure)
 
 
 def test_histogram_from_counts_is_that_of_all_pixels():
@@ -540,6 +599,19 @@ def test_best_discriminator_is_drawn_below_the_densities():
     assert line_named(figure, "p, real").get_ydata().max() == pytest.approx(0.3989, abs=1e-3)
 
 
+def test_densities_have_their_own_names_and_are_described():
+    p, q = toys.Gaussian(-1, 1), toys.Gaussian(2, 0.5)
+    figure = plots.two_densities(p, q)
+    for name, mean, color in (("p, real", -1, plots.REAL_COLOR), ("q, fake", 2, plots.FAKE_COLOR)):
+        line = line_named(figure, name)
+        assert line.get_xdata()[line.get_ydata().argmax()] == pytest.approx(mean, abs=0.02)
+        assert line.get_color() == color
+    assert figure.alt == (
+        "Above, the densities of Gaussian(mean=-1, std=1) (real) and Gaussian(mean=2, std=0.5) (fake); "
+        "below, D* = p/(p + q) from x = -6 to 6."
+    )
+
+
 def test_field_says_what_d_says_at_each_point():
     field = plots.discriminator_field(lambda x: x[:, 0] + 10 * x[:, 1], limits=2, resolution=5)
     assert field.shape == (5, 5)
@@ -569,6 +641,19 @@ def test_scatter_keeps_its_window_and_counts_what_lies_outside():
     real, fake = line_named(figure, "real"), line_named(figure, "fake")
     assert real.get_marker() != fake.get_marker()
     np.testing.assert_array_equal(fake.get_xydata(), fakes.numpy())
+
+
+def test_a_field_lies_under_the_points_that_it_judges():
+    """D says real where x2 is large and fake where it is small: green above, purple below."""
+    field = plots.discriminator_field(lambda x: 9 * x[:, 1] - x[:, 0], limits=2, resolution=9)
+    figure = plots.scatter2d(torch.tensor([[0.0, 9.0]]), field=field, limits=2)
+    picture, axes = rendered(figure), figure.axes[0]
+    colors = {}
+    for name, y in (("real", 1.5), ("fake", -1.5)):
+        column, row = axes.transData.transform((0.3, y)).astype(int)
+        red, green, _ = picture[len(picture) - 1 - row, column].astype(int)
+        colors[name] = "green" if green > red else "purple"
+    assert colors == {"real": "green", "fake": "purple"}
 
 
 def test_scatter_over_a_field_has_a_scale_for_it():

@@ -156,6 +156,15 @@ def test_overrides_change_one_value_each_and_the_last_one_wins():
     assert recipes.load("mlp-mnist") == recipes.load("mlp-mnist")
 
 
+def test_differences_list_what_only_one_of_the_two_has():
+    mlp, dcgan = recipes.load("mlp-mnist"), recipes.load("dcgan-mnist")
+    there, back = recipes.differences(mlp, dcgan), recipes.differences(dcgan, mlp)
+    assert there["generator.family"] == ("mlp", "dcgan")
+    assert there["generator.widths"] == (None, dcgan.generator.widths)
+    assert there["generator.hidden"] == (mlp.generator.hidden, None)
+    assert {key: pair[::-1] for key, pair in back.items()} == there
+
+
 def test_an_override_can_fill_a_section_that_is_empty():
     recipe = recipes.load("mlp-mnist-published", ["g_optimizer.schedule.kind=linear"])
     assert recipe.g_optimizer.schedule.kind == "linear"

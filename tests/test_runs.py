@@ -55,6 +55,13 @@ def test_a_training_leaves_its_folder(train, home):
     assert sheets.shape == (3, 4, 1, 28, 28)
 
 
+def test_a_budget_counts_the_images_of_all_of_d_s_turns(train):
+    # 4 batches, three in a round: an epoch has two rounds, which see one and a half times the images.
+    info = train("step.n_dis=3").info
+    assert info["complete"]
+    assert info["images_seen"] == info["images_of_budget"] == 2 * 2 * 3 * 16
+
+
 def test_the_weights_that_are_kept_are_those_that_were_sampled_from(train):
     kept = []
     run = train("train.ema_half_life=300", on_start=kept.append)
@@ -172,6 +179,16 @@ def test_weights_survive_their_file_and_fit_their_own_network_only(tmp_path):
         weights.save(one, tmp_path / "file" / "w.safetensors")
 
 
+def test_weights_that_fill_a_part_of_a_network_only_are_refused(tmp_path):
+    linear, norm = torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)
+    file = weights.save(torch.nn.Sequential(linear), tmp_path / "part.safetensors")
+    with pytest.raises(CheckpointError, match="are of another network"):
+        weights.load(torch.nn.Sequential(linear, norm), file)
+    file = weights.save(torch.nn.Sequential(linear, norm), tmp_path / "more.safetensors")
+    with pytest.raises(CheckpointError, match="are of another network"):
+        weights.load(torch.nn.Sequential(linear), file)
+
+
 # --- comparing ---------------------------------------------------------------------------------
 
 
@@ -277,6 +294,78 @@ def test_a_run_is_complete_with_all_of_its_seeds_only(train, tmp_path, monkeypat
     run = train()
     rows = json.loads((measured(run, 5.0).folder / "metrics.json").read_text())
     assert not reproduce.publish([(run, rows)], tmp_path / "zoo" / "x").info["complete"]
+
+
+def test_a_card_says_what_each_seed_cost_and_gave(train):
+    made = []
+    for seed, seconds in ((0, 90), (1, 150)):
+        run = measured(train(f"seed={seed}"), 5.0 + seed)
+        runs.write_json(run.folder / "run.json", run.info | {"seconds": seconds})
+        made.append((Run(run.folder), run.metrics))
+    page = reproduce.card(made[0][0].config, made[0][0].info, made)
+    assert "| training, minutes for each seed | 1.5, 2.5 |" in page
+    assert "| seeds | 0, 1 |" in page
+    rows = [line.split(" | ") for line in page.splitlines() if "frechet_distance" in line]
+    assert [row[:2] + row[4:5] for row in rows] == [
+        [f"| {seed}", epoch, value]
+        for seed in (0, 1)
+        for epoch, value in (("1", "999.0000"), ("2", f"{5 + seed}.0000"))
+    ]
+
+
+def test_a_published_history_is_short_and_large_weights_stay_out_unless_asked_for(
+    train, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reproduce, "HISTORY_ROWS", 5)
+    monkeypatch.setattr(reproduce, "SMALL", 10)
+    for publish in ("false", "true"):
+        run = train(f"reproduce.publish_weights={publish}")
+        kept = reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / publish)
+        assert len(kept.history["iteration"]) <= 5 < len(run.history["iteration"])
+        assert kept.history["iteration"][-1] == 8
+        assert (kept.folder / "generator.safetensors").is_file() == (publish == "true")
+
+
+def test_every_seed_is_trained_in_the_order_of_the_recipe(train, tmp_path, monkeypatch):
+    trained, published = [], []
+    run = train()
+    monkeypatch.setattr(reproduce.runs, "train", lambda r, *a: trained.append(r.seed) or run)
+    monkeypatch.setattr(reproduce, "_measured", lambda run: [])
+    monkeypatch.setattr(reproduce, "publish", lambda made, target: published.append((made, target)))
+    monkeypatch.setattr(reproduce, "zoo_folder", lambda: tmp_path)
+    reproduce.reproduce("mlp-mnist-published")
+    reproduce.reproduce("mlp-mnist-published", seeds=[2, 1])
+    assert trained == [0, 1, 2, 2, 1]
+    assert [(len(made), target.name) for made, target in published] == [
+        (3, "mlp-mnist-published"),
+        (2, "mlp-mnist-published"),
+    ]
+
+
+def test_measurements_are_kept_for_the_weights_that_they_are_of(train, monkeypatch):
+    calls = []
+    monkeypatch.setattr(reproduce, "evaluate", lambda run, n: calls.append(n) or [{"value": 1}])
+    run = train("reproduce.samples=300")
+    assert reproduce._measured(run) == reproduce._measured(run) == [{"value": 1}]
+    assert calls == [300]
+    reproduce._measured(train("train.epochs=3", "reproduce.samples=300"))
+    assert calls == [300, 300]
+
+
+def test_a_run_is_complete_for_the_recipe_as_it_stands_only(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("gantut.zoo.FOLDER", tmp_path)
+    run = train("reproduce.seeds=[0]")
+    reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / "mine")
+    now = run.config
+    monkeypatch.setattr(reproduce.recipes, "load", lambda name: now)
+    # A run's own recipe is read from its folder, not by name.
+    monkeypatch.setattr(Run, "config", run.config)
+    assert reproduce.is_complete("mine")
+    assert not reproduce.is_complete("another")
+    for section, change in (("train", {"epochs": 3}), ("data", {"limit": 9})):
+        changed = getattr(run.config, section).model_copy(update=change)
+        now = run.config.model_copy(update={section: changed})
+        assert not reproduce.is_complete("mine")
 
 
 def test_only_a_source_checkout_is_published_into(monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from gantut import build, recipes, runs
 from gantut.callbacks import Callback
 from gantut.errors import CheckpointError, DataError, InputError, TrainingError
+from gantut.sampling import sample
 from gantut.trainer import Trainer
 from tests.small import images, recipe, same, trainer, weights
 
@@ -117,6 +118,43 @@ def test_fit_counts_what_was_done_before():
         one.fit()
     with pytest.raises(InputError, match="either epochs or iterations"):
         one.fit(epochs=1, iterations=1)
+
+
+def test_the_seconds_go_on_where_the_run_was_left(tmp_path):
+    one = trainer().fit(iterations=2)
+    one.seconds = 1000.0
+    one.fit(iterations=4)
+    assert 1000 < one.seconds < 1500
+    other = trainer().load(one.save(tmp_path / "checkpoint.pt")).fit(iterations=6)
+    seconds = other.history.as_dict()["seconds"]
+    assert seconds[1] < 500
+    assert 1000 < seconds[2] == seconds[3] == one.seconds < seconds[4] < 1500
+
+
+def test_networks_train_in_training_mode_whatever_mode_they_were_left_in():
+    one, other = trainer("generator.batchnorm=true"), trainer("generator.batchnorm=true")
+    for network in one.game.modules.values():
+        network.eval()
+    one.fit(iterations=2)
+    assert all(network.training for network in one.game.modules.values())
+    assert_equal(everything(one), everything(other.fit(iterations=2)))
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0, [4, 8]), (1000, [])])
+def test_checkpoints_are_written_on_the_way_and_not_too_often(seconds, kept, tmp_path):
+    found = []
+
+    class Look(Callback):
+        def epoch(self, trainer):
+            # The checkpoint of an epoch is written after its callbacks: this sees the one before.
+            if (tmp_path / "checkpoint.pt").is_file():
+                found.append(torch.load(tmp_path / "checkpoint.pt")["iteration"])
+
+    one = trainer(f"log.checkpoint_seconds={seconds}", run_dir=tmp_path)
+    one.callbacks = [Look()]
+    one.fit(epochs=3)
+    assert found == kept
+    assert torch.load(tmp_path / "checkpoint.pt")["iteration"] == 12
 
 
 def test_a_request_to_stop_that_comes_before_the_first_iteration_counts():
@@ -331,10 +369,13 @@ def test_watching_a_run_does_not_change_it(tmp_path):
 # --- the average ------------------------------------------------------------------------------
 
 
-def test_the_averaged_generator_follows_its_formula():
-    one = trainer("generator.batchnorm=true", "train.ema_half_life=160")
+@pytest.mark.parametrize("n_dis", [1, 2])
+def test_the_averaged_generator_follows_its_formula(n_dis):
+    """Half of an old weight is left once so many images were seen, in however many turns of D."""
+    chosen = ["generator.batchnorm=true", "train.ema_half_life=160", f"step.n_dis={n_dis}"]
+    one = trainer(*chosen)
     expected = [p.detach().double().clone() for p in one.game.generator.parameters()]
-    decay = 0.5 ** (16 / 160)
+    decay = 0.5 ** (16 * n_dis / 160)
     assert one.ema_decay == pytest.approx(decay)
     for i in range(1, 41):
         one.fit(iterations=i)
@@ -406,6 +447,23 @@ def test_real_images_are_in_the_common_range():
     one = trainer(name="mlp-minimal-mnist-misnormalised")
     expected = one.batches.image_set.images[:4].float() / 127.5 - 1
     assert torch.allclose(one.real_images(4), expected, atol=1e-6)
+
+
+def test_labels_stay_with_their_samples_over_all_passes():
+    class Conditional(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def sample_z(self, n, generator=None, device=None):
+            return torch.zeros(n)
+
+        def forward(self, z, labels):
+            return ((z + labels) / 10).reshape(-1, 1, 1, 1)
+
+    labels = torch.tensor([3, 1, 4, 1, 5, 9, 2])
+    drawn = sample(Conditional(), 7, labels, batch_size=3)
+    assert torch.allclose(drawn.flatten(), labels / 10, atol=1e-6)
 
 
 def test_no_samples_is_an_error():
@@ -484,6 +542,60 @@ def test_learning_rates_follow_their_schedules():
             assert one.game.d_optimizer.param_groups[0]["lr"] == 2e-3
 
 
+@pytest.mark.parametrize("n_dis", [2, 3])
+def test_a_learning_rate_ends_with_the_budget_however_often_d_moves(n_dis):
+    # 70 images make 5 batches, so an epoch has 3 rounds of two turns, or 2 of three.
+    one = trainer(
+        "g_optimizer.schedule={kind: linear}",
+        "d_optimizer.schedule={kind: step, factor: 0.5, every: 1}",
+        f"step.n_dis={n_dis}",
+        "train.epochs=4",
+        n=70,
+    )
+    for epoch in (1, 2, 3, 4):
+        one.fit(epochs=epoch)
+        g, d = (o.param_groups[0]["lr"] for o in one.game.optimizers.values())
+        assert g == pytest.approx(2e-3 * (1 - epoch / 4), abs=1e-12)
+        assert d == pytest.approx(2e-3 * 0.5**epoch)
+
+
+def test_an_optimiser_has_the_numbers_of_its_section_and_decays_weights_decoupled():
+    """With a gradient of 0, AdamW takes lr * weight_decay of a weight; Adam would take lr."""
+    changed = ["lr=0.1", "beta1=0.3", "beta2=0.7", "eps=0.01", "weight_decay=0.5"]
+    section = recipe(*(f"g_optimizer.{change}" for change in changed)).g_optimizer
+    layer = torch.nn.Linear(3, 2)
+    before = layer.weight.detach().clone()
+    made = build.optimizer(section, layer)
+    group = made.param_groups[0]
+    assert (group["lr"], group["betas"], group["eps"]) == (0.1, (0.3, 0.7), 0.01)
+    for p in layer.parameters():
+        p.grad = torch.zeros_like(p)
+    made.step()
+    assert torch.allclose(layer.weight, before * (1 - 0.1 * 0.5))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_networks_run_in_the_precision_that_the_recipe_says_and_losses_in_float32(precision):
+    one = trainer(f"train.precision={precision}")
+    seen = {}
+    for name, network in one.game.modules.items():
+        network.net[0].register_forward_hook(
+            lambda module, inputs, out, name=name: seen.setdefault(name, set()).add(out.dtype)
+        )
+    rounds = one.step(one.game, one.batches.next)
+    expected = torch.float32 if precision == "float32" else torch.bfloat16
+    assert seen == {"generator": {expected}, "discriminator": {expected}}
+    assert {value.dtype for value in rounds.values()} == {torch.float32}
+
+
+def test_a_classifier_is_trained_as_its_recipe_says():
+    says = {"shift": 1, "rotate": 7.0, "crop": 2, "flip": True, "label_smoothing": 0.25}
+    overrides = [f"{key}={str(value).lower()}" for key, value in says.items()]
+    chosen = recipes.load("classifier-mnist", [*overrides, "train.batch_size=4"])
+    game = build.trainer(chosen, device="cpu", images=images(8, labels=True)).game
+    assert {key: getattr(game, key) for key in says} == says
+
+
 # --- losses that are no longer numbers -----------------------------------------------------------
 
 
@@ -505,11 +617,12 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(tmp_pa
     assert_equal(everything(resumed.fit(epochs=2)), everything(trainer(*settings).fit(epochs=2)))
 
 
-def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_weights_that_are_no_numbers_never_reach_a_checkpoint(player, tmp_path):
     one = trainer(run_dir=tmp_path).fit(iterations=3)
     good = (tmp_path / "checkpoint.pt").read_bytes()
     with torch.no_grad():
-        one.game.generator.net[0].weight[0, 0] = math.nan
+        one.game.modules[player].net[0].weight[0, 0] = math.nan
     with pytest.raises(TrainingError, match="A weight is no longer a finite number at iteration 3"):
         one.save()
     assert (tmp_path / "checkpoint.pt").read_bytes() == good

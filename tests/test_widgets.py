@@ -128,6 +128,15 @@ def test_slopes_are_minus_d_and_d_minus_one(logit):
     assert numbers["nonsaturating_loss"] == pytest.approx(-math.log(d))
 
 
+def test_the_curves_of_the_losses_have_their_own_names():
+    axes = widgets.LossSlopes().set(logit=2.0).figure.axes[0]
+    found = {line.get_label(): (line.get_xdata(), line.get_ydata()) for line in axes.lines}
+    x, minimax = found["log(1 − D), minimax"]
+    _, saturating = found["−log D, non-saturating"]
+    np.testing.assert_allclose(minimax, np.log(1 - 1 / (1 + np.exp(-x))), atol=1e-6)
+    np.testing.assert_allclose(saturating, np.log(1 + np.exp(-x)), atol=1e-6)
+
+
 def test_floor_under_one_sided_smoothing():
     numbers = widgets.SmoothingExplorer().numbers
     expected = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
@@ -156,6 +165,21 @@ def test_game_between_equal_densities_is_worth_minus_log_four():
     assert apart["d_at_p"] == pytest.approx(1 / (1 + math.exp(-8)))
     assert apart["d_at_q"] == pytest.approx(1 / (1 + math.exp(8)))
     assert apart["best_loss"] == -apart["game_value"]
+
+
+def test_the_best_discriminator_is_drawn_for_the_densities_that_were_set():
+    top, bottom = widgets.OptimalDiscriminator().set(p_mean=-2.0, q_mean=3.0).figure.axes
+    peaks = {x.get_label(): x.get_xdata()[x.get_ydata().argmax()] for x in top.lines}
+    assert peaks == pytest.approx({"p, real": -2, "q, fake": 3}, abs=0.02)
+    assert bottom.lines[0].get_ydata()[0] > 0.99
+
+
+def test_the_browser_s_picture_is_of_the_images_that_it_names():
+    explorer = widgets.DigitBrowser(image_set(), shown=5).set(label="b", first=2)
+    sheet = np.asarray(explorer.figure.axes[0].images[0].get_array())
+    pitch = 8 * 4 + 2
+    assert [sheet[10, 10 + i * pitch] for i in range(5)] == explorer.numbers["indices"]
+    assert [t.get_text() for t in explorer.figure.axes[0].texts] == ["b"] * 5
 
 
 def test_browser_shows_the_images_of_the_class():
@@ -217,6 +241,15 @@ def test_walk_uses_the_generator_in_evaluation_mode_and_leaves_it_as_it_was():
     assert all(m.training for m in generator.modules())
 
 
+def test_walk_shows_images_in_the_range_that_the_generator_works_in():
+    class Black(Generator):
+        def forward(self, z, labels=None):
+            return torch.full((len(z), 1, 8, 8), -0.1307 / 0.3081)
+
+    walk = widgets.LatentWalk(Black(4, (8,), (1, 8, 8)), mean=0.1307, std=0.3081)
+    assert np.asarray(walk.figure.axes[0].images[0].get_array())[10, 10] == 0
+
+
 def test_walk_steps_aside_along_a_coordinate():
     walk = widgets.LatentWalk(Generator(4, (8,), (1, 8, 8)))
     z = walk.between(0, [0.0])[0]
@@ -248,6 +281,17 @@ def test_reader_says_the_numbers_of_the_epoch_it_shows():
     assert reader.set(stage=0).numbers == {"epoch": 0.0, "d_loss": 8.0, "g_loss": 3.0}
 
 
+def test_reader_shows_the_samples_of_the_stage_it_names():
+    one = run()
+    one.progress = {e: torch.full((6, 1, 8, 8), 20 * e, dtype=torch.uint8) for e in (0, 1, 4)}
+    reader = widgets.RunReader(one)
+    for stage, epoch in enumerate((0, 1, 4)):
+        reader.set(stage=stage)
+        shown = np.asarray(reader.figure.axes[0].images[0].get_array())
+        assert (reader.numbers["epoch"], shown[5, 5]) == (epoch, 20 * epoch)
+        assert reader.figure.axes[0].get_title(loc="left") == f"epoch {epoch}"
+
+
 def test_reader_takes_a_single_run_and_needs_stages():
     assert list(widgets.RunReader(run()).controls["run"].options) == ["run"]
     with pytest.raises(InputError, match="each with stages"):
@@ -263,7 +307,7 @@ def test_reader_takes_the_stages_as_a_finished_run_has_them():
     assert reader.set(stage=3).numbers == widgets.RunReader(run()).set(stage=3).numbers
 
 
-SHAPES = [(n, k, s, p) for n in (5, 8) for k in (1, 3, 4, 5) for s in (1, 2, 3) for p in (0, 1)]
+SHAPES = [(8, 4, 2, 1), (8, 3, 2, 1), (5, 5, 3, 0), (5, 3, 1, 1), (7, 2, 3, 0), (4, 7, 1, 3)]
 
 
 @pytest.mark.parametrize(("side", "kernel", "stride", "padding"), SHAPES)

@@ -23,6 +23,9 @@ class Data(Section):
     name: Literal["mnist", "cifar10"] = "mnist"
     path: str | None = Field(None, description="a folder of images of your own, instead of name")
     image_size: Positive | None = Field(None, description="resize a folder's images to this square")
+    channels: Literal[1, 3] | None = Field(
+        None, description="make a folder's images grey or colour"
+    )
     split: Literal["train", "test"] = "train"
     limit: Positive | None = Field(None, description="use only the first so many images")
     mean: float = 0.5
