@@ -125,10 +125,10 @@ class Run:
         if not sheets:
             raise CheckpointError(f"The run in {self.folder} has no samples over time.")
         epochs = [int(s.stem.removeprefix("epoch-")) for s in sheets]
-        # The last row of a sheet may be padded.
-        return epochs, torch.stack(
-            [grids.load(s, shape)[: self.config.log.samples] for s in sheets]
-        )
+        # The last row of a sheet may be padded; a run may go on with sheets of another size.
+        images = [grids.load(s, shape)[: self.config.log.samples] for s in sheets]
+        count = min(map(len, images))
+        return epochs, torch.stack([each[:count] for each in images])
 
     def at_seed(self, seed: int) -> "SeedOf":
         """What the zoo keeps of another seed of the same recipe: its history and samples."""

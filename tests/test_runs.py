@@ -105,6 +105,15 @@ def test_a_run_that_is_complete_is_not_trained_again(train):
     assert longer.config.train.epochs == 3
 
 
+def test_sheets_of_other_sizes_over_time_show_the_latent_vectors_that_all_have(train):
+    run = train("log.samples=8")
+    first = run.progress[1]
+    epochs, stages = train("log.samples=20", "train.epochs=3").progress
+    assert epochs == [0, 1, 2, 3]
+    assert stages.shape == (4, 8, 1, 28, 28)
+    assert torch.equal(stages[:3], first)
+
+
 def test_a_folder_of_another_recipe_is_refused_and_left_as_it_was(train):
     run = train()
     before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
