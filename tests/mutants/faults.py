@@ -405,8 +405,8 @@ FAULTS = [
     fault(
         "the Fréchet distance of too few samples",
         "metrics/frechet.py",
-        "if len(features) <= features.shape[1]:",
-        "if False:",
+        "    if samples <= dimension:\n",
+        "    if False:\n",
         "test_metrics.py",
     ),
     fault(
