@@ -75,7 +75,7 @@ serve: $(BOOK)
 test: test-unit test-notebooks test-book
 
 test-unit: $(INSTALLED)
-	$(PY) -m pytest tests --ignore=tests/book -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest tests --ignore=tests/book -n $(WORKERS) --dist worksteal --durations 10
 
 # loadscope keeps the cells of a notebook in one process, in their order.
 test-notebooks: $(INSTALLED)
