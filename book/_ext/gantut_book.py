@@ -42,7 +42,14 @@ logger = logging.getLogger(__name__)
 # The parts of MathJax that a page can ask for: the component itself, the TeX
 # packages that it loads on demand, its fonts, and its menu with the English
 # speech rules (the other languages weigh 4 MB).
-MATHJAX_PARTS = ("tex-mml-chtml.js", "input", "output/chtml", "ui", "a11y", "sre")
+MATHJAX_PARTS = (
+    "tex-mml-chtml.js",
+    "input",
+    "output/chtml",
+    "ui",
+    "a11y",
+    "sre",
+)
 MATHJAX_LEFT_OUT = re.compile(r"sre/mathmaps/(?!base|en|nemeth)")
 
 
@@ -51,10 +58,14 @@ def remove_thebe(app: Sphinx) -> None:
         listeners[:] = [
             listener
             for listener in listeners
-            if not getattr(listener.handler, "__module__", "").startswith("sphinx_thebe")
+            if not getattr(listener.handler, "__module__", "").startswith(
+                "sphinx_thebe"
+            )
         ]
     app.registry.css_files[:] = [
-        entry for entry in app.registry.css_files if "thebe" not in str(entry[0])
+        entry
+        for entry in app.registry.css_files
+        if "thebe" not in str(entry[0])
     ]
 
 
@@ -67,7 +78,9 @@ def configure(app: Sphinx, config: Config) -> None:
         server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
         options["repository_url"] = f"{server}/{repository}"
         # A pull request builds under a ref that has no page of its own.
-        if os.environ.get("GITHUB_REF_TYPE") == "branch" and os.environ.get("GITHUB_REF_NAME"):
+        if os.environ.get("GITHUB_REF_TYPE") == "branch" and os.environ.get(
+            "GITHUB_REF_NAME"
+        ):
             options["repository_branch"] = os.environ["GITHUB_REF_NAME"]
 
     config.linkcode_resolve = functools.partial(source_on_github, options)
@@ -88,7 +101,9 @@ def source_on_github(options: dict, domain: str, info: dict) -> str | None:
         line = inspect.getsourcelines(found)[1]
         relative = path.relative_to(Path(__file__).resolve().parents[2])
     except (AttributeError, TypeError, OSError, ValueError):
-        return None  # a field, a constant, or something inherited from a library
+        return (
+            None  # a field, a constant, or something inherited from a library
+        )
     branch = options.get("repository_branch", "main")
     return f"{options['repository_url']}/blob/{branch}/{relative.as_posix()}#L{line}"
 
@@ -98,14 +113,18 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
         return
     spec = find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
-        raise RuntimeError("sphinx-mathjax-offline is missing: install requirements.txt")
+        raise RuntimeError(
+            "sphinx-mathjax-offline is missing: install requirements.txt"
+        )
     source = Path(spec.origin).parent / "static" / "mathjax"
     target = Path(app.outdir) / "_static" / "mathjax"
     for part in MATHJAX_PARTS:
         origin = source / part
         for path in [origin] if origin.is_file() else sorted(origin.rglob("*")):
             relative = path.relative_to(source)
-            if path.is_file() and not MATHJAX_LEFT_OUT.match(relative.as_posix()):
+            if path.is_file() and not MATHJAX_LEFT_OUT.match(
+                relative.as_posix()
+            ):
                 (target / relative).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target / relative)
 
@@ -115,7 +134,12 @@ def history(source: Path) -> tuple[str, str] | None:
     command = ["git", "log", "--follow", "--format=%cs", "--", source.name]
     try:
         found = subprocess.run(
-            command, cwd=source.parent, capture_output=True, text=True, check=True, timeout=20
+            command,
+            cwd=source.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -123,7 +147,9 @@ def history(source: Path) -> tuple[str, str] | None:
     return (dates[-1], dates[0]) if dates else None
 
 
-def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+def finish_page(
+    app: Sphinx, pagename: str, templatename: str, context: dict, doctree
+) -> None:
     if doctree is None or pagename not in app.env.found_docs:
         return
     # docutils calls the bibliography a list, but its entries are no list items.
