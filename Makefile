@@ -84,7 +84,7 @@ test-notebooks: $(INSTALLED)
 	  -n $(WORKERS) --dist loadscope --durations 10
 
 test-book: $(BOOK)
-	$(PY) -m pytest tests/book -n $(WORKERS) --dist load
+	$(PY) -m pytest tests/book -n $(WORKERS) --dist worksteal --durations 5
 
 # --- work on the project -------------------------------------------------------
 
