@@ -7,12 +7,11 @@ import csv
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-import textwrap
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from gantut import grids, recipes, sources, zoo
 from gantut.data import to_uint8
 from gantut.home import data_dir
 from gantut.runs import Run
+from tests.commands import Command
 
 ROOT = Path(gantut.__file__).parent.parent
 OFFLINE = dict.fromkeys(
@@ -71,28 +71,34 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
 
 
 def start(
-    arguments: list, home: Path, code: str | None = None, cwd: Path | None = None, limit=None, **env
-) -> subprocess.Popen:
-    """``python -m gantut``, or some lines of Python before the same entry point."""
-    entry = ["-m", "gantut"]
-    if code is not None:
-        entry = ["-c", textwrap.dedent(code) + "\nfrom gantut.cli import main\nmain()\n"]
-    return subprocess.Popen(
-        [sys.executable, *entry, *map(str, arguments)],
-        env=environment(home, **env),
-        cwd=cwd or home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # The largest file that it may write, in bytes: what a full disk looks like from inside.
-        preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))),
+    arguments: list, home: Path, code: str = "", cwd: Path | None = None, limit=None, **env
+) -> Command:
+    """A command that is running, perhaps with some lines of Python before it."""
+    output = Path(tempfile.mkdtemp(dir=home.parent if home.parent.is_dir() else cwd))
+    return Command(
+        [str(a) for a in arguments], environment(home, **env), cwd or home, output, code, limit
     )
 
 
-def run(*arguments, home: Path, **options) -> subprocess.CompletedProcess:
-    process = start(list(arguments), home, **options)
-    out, err = process.communicate(timeout=250)
+def finished(process, timeout: float = 250) -> subprocess.CompletedProcess:
+    out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def run(*arguments, home: Path, **options) -> subprocess.CompletedProcess:
+    return finished(start(list(arguments), home, **options))
+
+
+def run_anew(*arguments, home: Path, cwd: Path | None = None, **env) -> subprocess.CompletedProcess:
+    """``python -m gantut``, by an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "gantut", *map(str, arguments)],
+        env=environment(home, **env),
+        cwd=cwd or home,
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
 
 
 def fails(result, status: int, *sentences: str) -> None:
@@ -109,7 +115,7 @@ def succeeds(result) -> str:
 
 
 def test_no_arguments_show_the_help(empty):
-    result = run(home=empty)
+    result = run_anew(home=empty)
     assert result.stderr == ""
     for command in (
         "doctor",
@@ -359,7 +365,7 @@ def whole(tmp_path_factory, digits) -> Path:
     """The run that nobody stopped."""
     home = tmp_path_factory.mktemp("whole")
     (home / "data").symlink_to(digits)
-    result = run(*TRAIN, "--out", home / "run", home=home)
+    result = run_anew(*TRAIN, "--out", home / "run", home=home)
     assert succeeds(result) == f"{home / 'run'}\n"
     assert re.fullmatch(f"({LINE})+", result.stderr), result.stderr
     return home / "run"
@@ -708,7 +714,7 @@ def test_reproduce_in_a_source_checkout(home, tmp_path):
     )
     (checkout / "gantut" / "recipes" / "tiny.yaml").write_text(recipes.to_yaml(recipe))
     there = {"home": home, "cwd": checkout, "PYTHONPATH": str(checkout)}
-    result = run("reproduce", "tiny", **there)
+    result = run_anew("reproduce", "tiny", **there)
     target = checkout / "gantut" / "zoo" / "tiny"
     assert succeeds(result) == f"{target}\n"
     said = [line for line in result.stderr.splitlines() if not line.startswith("iteration ")]
@@ -723,9 +729,9 @@ def test_reproduce_in_a_source_checkout(home, tmp_path):
     assert json.loads((target / "run.json").read_text())["complete"]
     # What is complete is not trained again, and the zoo can be drawn from by name.
     out = tmp_path / "zoo.png"
-    succeeds(run("sample", "zoo:tiny", "--count", 100, "--columns", 10, "--out", out, **there))
+    succeeds(run_anew("sample", "zoo:tiny", "--count", 100, "--columns", 10, "--out", out, **there))
     assert out.read_bytes() == (target / "samples.png").read_bytes()
-    assert "tiny, seed 0" in succeeds(run("compare", "zoo:tiny", **there))
+    assert "tiny, seed 0" in succeeds(run_anew("compare", "zoo:tiny", **there))
 
 
 def test_an_installed_library_publishes_nothing(home, tmp_path):
@@ -740,7 +746,7 @@ def test_an_installed_library_publishes_nothing(home, tmp_path):
         ignore=lambda d, names: [n for n in names if n != "__init__.py"],
     )
     fails(
-        run("reproduce", "mlp-mnist", home=home, cwd=site, PYTHONPATH=str(site)),
+        run_anew("reproduce", "mlp-mnist", home=home, cwd=site, PYTHONPATH=str(site)),
         1,
         "gantut: Finished runs are published into a source checkout, and this gantut is installed "
         "elsewhere: clone the repository and 'pip install -e .' there.",
