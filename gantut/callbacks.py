@@ -179,7 +179,7 @@ class SampleGrid(Callback):
 
 
 class Snapshots(Callback):
-    """The generator's weights after some epochs, to be measured later.
+    """The generator's weights after some epochs, float16, to be measured later.
 
     ``snapshots/epoch-0050.safetensors`` in the run folder.
 
@@ -193,7 +193,7 @@ class Snapshots(Callback):
     def epoch(self, trainer: "Trainer") -> None:
         if trainer.epoch in self.epochs:
             file = f"epoch-{trainer.epoch:04d}.safetensors"
-            weights.save(trainer.generator, trainer.run_dir / "snapshots" / file)
+            weights.save(trainer.generator, trainer.run_dir / "snapshots" / file, half=True)
 
 
 class TensorBoard(Callback):

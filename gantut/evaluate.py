@@ -18,7 +18,6 @@ Runs that were measured before there were such have no ``standard_error`` and no
 """
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from gantut import build, data, weights
 from gantut.classify import accuracy
-from gantut.data import ImageSet
+from gantut.data import ImageSet, to_uint8
 from gantut.errors import InputError
 from gantut.metrics import (
     class_entropy,
@@ -39,7 +38,7 @@ from gantut.metrics import (
     kernel_distance,
     precision_recall,
 )
-from gantut.metrics.features import Eyes, Judge, Reference, check_network, network
+from gantut.metrics.features import Eyes, FeatureSet, Judge, check_network, network
 from gantut.metrics.frechet import check_enough, moments
 from gantut.metrics.kernel import subset_size
 from gantut.models.inception import Inception
@@ -79,7 +78,7 @@ def measure(images: Tensor, reference: Tensor, eyes: Judge) -> dict[str, float]:
 
 
 def measurements(
-    images: Tensor, reference: Reference, eyes: Eyes, progress: bool = False
+    images: Tensor, reference: FeatureSet, eyes: Eyes, progress: bool = False
 ) -> list[dict]:
     """All metrics of a set of images: rows with metric, value, standard error, estimator, ...
 
@@ -116,7 +115,11 @@ def measurements(
         score = classifier_score(p, SCORE_SPLITS)
         error = score.std / math.sqrt(SCORE_SPLITS - 1)
         add("classifier_score", score.mean, error, f"mean of {SCORE_SPLITS} splits", None)
-    features, to = eyes.features(images, progress=progress), str(reference)
+    to = str(reference)
+    # In parts that are kept until there is a result: the Inception network needs minutes to hours.
+    seen = FeatureSet(ImageSet(to_uint8(images), name="samples", split="now"), eyes, progress)
+    slow = eyes.kind == "inception"
+    features = seen.features if slow else eyes.features(images)
     distance = frechet_from_moments(*moments(features), *reference.moments)
     add("frechet_distance", distance, None, "Gaussians, covariances divided by n - 1", to)
     real = reference.features
@@ -129,6 +132,8 @@ def measurements(
         add(metric, value, None, f"{k} nearest neighbours", to)
     for metric, value in density_coverage(features, real, more)._asdict().items():
         add(metric, value, None, f"{more} nearest neighbours", to)
+    if slow:
+        seen.forget()
     return rows
 
 
@@ -195,11 +200,10 @@ def evaluate(
         shape, samples, source, reference, real, features, device, progress, **made_alike
     )
     results = []
-    stages = _stages(run) if features == "classifier" else [(run.info["epochs"], run)]
-    for epoch, stage in stages:
+    for stage in run.stages if features == "classifier" else [run]:
         fakes = stage.sample(samples)
         for row in measurements(fakes, to, eyes, progress):
-            results.append({**row, "seed": run.config.seed, "epoch": epoch})
+            results.append({**row, "seed": run.config.seed, "epoch": stage.epoch})
     return results
 
 
@@ -258,7 +262,7 @@ def _prepare(
     device: str,
     progress: bool,
     **made_alike: int,
-) -> tuple[Eyes, Reference]:
+) -> tuple[Eyes, FeatureSet]:
     """The network and the reference; what cannot be is refused before anything takes long."""
     check_network(features, source)
     where = build.device_of(device)
@@ -269,18 +273,7 @@ def _prepare(
         check_enough(count, Inception.feature_dim)
     eyes = network(features, source, where)
     check_enough(count, eyes.feature_dim)
-    return eyes, Reference(images, eyes, progress)
-
-
-def _stages(run: Run) -> Iterable[tuple[float, Run]]:
-    """The run as it was after the epochs whose weights it kept, then as it is."""
-    for file in sorted((run.folder / "snapshots").glob("epoch-*.safetensors")):
-        epoch = int(file.stem.removeprefix("epoch-"))
-        if epoch < run.info["epochs"]:
-            stage = Run(run.folder)
-            weights.load(stage.generator, file)
-            yield epoch, stage
-    yield run.info["epochs"], run
+    return eyes, FeatureSet(images, eyes, progress)
 
 
 def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
@@ -309,7 +302,7 @@ def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
     train = data.scale(data.load(run.config.data.name, "train").subset(samples).images)
     noise = torch.rand(samples, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     sets = {"real test images": images[:samples], "real training images": train, "noise": noise}
-    to = Reference(test.subset(min(samples, len(test))), eyes)
+    to = FeatureSet(test.subset(min(samples, len(test))), eyes)
     for which, some in sets.items():
         for row in measurements(some, to, eyes):
             results.append({"metric": row.pop("metric"), "of": which, **row, **about})
@@ -330,7 +323,8 @@ def merged(old: list[dict], new: list[dict]) -> list[dict]:
 
 
 def table(runs: list[Run]) -> str:
-    """The final measurements of several runs, as aligned text: a row a run, a column a metric.
+    """The measurements of several runs, as aligned text: a column a metric, a row for each run as
+    it ended, and one for its best epoch if one is marked.
 
     Raises:
         InputError: a column would mix numbers that cannot be compared: of another sample count,
@@ -338,11 +332,12 @@ def table(runs: list[Run]) -> str:
     """
     columns: dict[str, dict] = {}
     rows = []
-    for run in runs:
-        final = [m for m in run.metrics if m["epoch"] == run.info["epochs"] and "of" not in m]
+    for run, epoch in [(r, e) for r in runs for e in sorted({r.best.epoch, r.epoch})]:
         row = {"run": f"{run.config.name}, seed {run.config.seed}"}
-        for m in final:
-            if m["seed"] != run.config.seed:
+        if epoch != run.epoch:
+            row["run"] += f", epoch {epoch}"
+        for m in run.metrics:
+            if "of" in m or (m["seed"], m["epoch"]) != (run.config.seed, epoch):
                 continue
             first = columns.setdefault(m["metric"], m)
             for key in ("samples", "network", "reference", "estimator"):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from gantut import callbacks, grids, recipes, runs, weights, zoo
+from gantut import build, callbacks, data, grids, recipes, runs, sources, weights, zoo
 from gantut.errors import GantutError
-from gantut.evaluate import evaluate, judge_for
-from gantut.recipes import ClassifierRecipe
+from gantut.evaluate import NAMES, evaluate, judge_for
+from gantut.recipes import ClassifierRecipe, GANRecipe
 from gantut.recipes.schema import BaseRecipe
 from gantut.runs import Run
 
@@ -51,6 +51,7 @@ def reproduce(
     target = zoo_folder() / name
     base = recipes.load(name)
     made = []
+    where = build.device_of(device).type
     for seed in base.reproduce.seeds if seeds is None else seeds:
         recipe = recipes.load(name, [f"seed={seed}"])
         say(f"{name}, seed {seed}: training")
@@ -58,9 +59,18 @@ def reproduce(
         if run.info.get("stopped_by") == "request":
             raise KeyboardInterrupt  # not the deadline: somebody wants an end, of all seeds
         say(f"{name}, seed {seed}: measuring")
-        results = _measured(run)
-        made.append((run, results))
+        made.append((run, _measured(run, where, progress)))
     say(f"{name}: publishing to {target}")
+    published = publish(made, target)
+    plan = base.reproduce.inception
+    late = [run for run, _ in made if plan and run.config.seed in plan.seeds]
+    if not late:
+        return published
+    # Published once before: this takes hours where there is no GPU, and may be interrupted.
+    for run, results in made:
+        if run in late:
+            say(f"{name}, seed {run.config.seed}: measuring with the Inception network")
+            results += _by_inception(run, where, progress)
     return publish(made, target)
 
 
@@ -86,8 +96,14 @@ def is_complete(name: str) -> bool:
         return False
     run = Run(folder)
     same = recipes.fingerprint(run.config) == recipes.fingerprint(recipes.load(name))
+    recipe = recipes.load(name)
+    looked = {row["seed"] for row in run.metrics if row["metric"] in NAMES["inception"].values()}
+    plan = recipe.reproduce.inception
     return (
-        same and run.info["complete"] and run.config.train.epochs >= recipes.load(name).train.epochs
+        same
+        and run.info["complete"]
+        and run.config.train.epochs >= recipe.train.epochs
+        and looked >= set(plan.seeds if plan else ())
     )
 
 
@@ -97,21 +113,60 @@ def reproducible() -> list[str]:
     return sorted(names, key=lambda n: (not isinstance(recipes.load(n), ClassifierRecipe), n))
 
 
-def _measured(run: Run) -> list[dict]:
-    """The run's measurements: those in its folder, if they are of these weights and this judge."""
+def _measured(run: Run, device: str, progress: bool) -> list[dict]:
+    """What a classifier of our own makes of the run, and the epoch that it finds best."""
     is_judge = isinstance(run.config, ClassifierRecipe)
+    if run.config.kind == "real":
+        return []  # to be compared with themselves they would have to be two sets
     file = "classifier.safetensors" if is_judge else "generator.safetensors"
     of = {
         "weights": weights.sha256(run.folder / file),
         "judge": None if is_judge else judge_for(run).name,
     }
-    done = run.folder / "measured.json"
-    if done.is_file():
-        saved = json.loads(done.read_text())
+    n = run.config.reproduce.samples
+    results = _kept(
+        run.folder / "measured.json",
+        of,
+        lambda: evaluate(run, n, device=device, progress=progress),
+    )
+    if run.config.reproduce.keep_best:
+        distances = {
+            row["epoch"]: row["value"] for row in results if row["metric"] == "frechet_distance"
+        }
+        run.info["best_epoch"] = min(distances, key=distances.get)
+        runs.write_json(run.folder / "run.json", run.info)
+    return results
+
+
+def _by_inception(run: Run, device: str, progress: bool) -> list[dict]:
+    """What the Inception network makes of the run at its best."""
+    plan = run.config.reproduce.inception
+    source = run.config.data.source
+    real = len(data.load(source, plan.reference))
+    n, best = plan.samples_on(device), run.best
+    if run.config.kind == "real":
+        n = len(data.load(source, run.config.data.split))
+        of = {"images": [source, run.config.data.split]}
+    else:
+        of = {"weights": weights.sha256(best.weights)}
+    of |= {"samples": n, "reference": plan.reference, "network": sources.INCEPTION.sha256}
+    return _kept(
+        run.folder / "measured-inception.json",
+        of,
+        lambda: evaluate(
+            best, n, plan.reference, "inception", real=real, device=device, progress=progress
+        ),
+    )
+
+
+def _kept(file: Path, of: dict, measure: Callable[[], list[dict]]) -> list[dict]:
+    """Measurements: those in a file if they are of the same things, else new ones."""
+    if file.is_file():
+        saved = json.loads(file.read_text())
         if saved["of"] == of:
             return saved["results"]
-    results = evaluate(run, run.config.reproduce.samples)
-    runs.write_json(done, {"of": of, "results": results})
+    results = measure()
+    runs.write_json(file, {"of": of, "results": results})
     return results
 
 
@@ -131,15 +186,19 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     done = {run.config.seed for run, _ in made if run.info["complete"]}
     info["complete"] = done >= set(recipe.reproduce.seeds)
     (aside / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
-    _history(first).write_csv(aside / "history.csv", HISTORY_ROWS)
+    if recipe.kind != "real":
+        _history(first).write_csv(aside / "history.csv", HISTORY_ROWS)
     if isinstance(recipe, ClassifierRecipe):
         shutil.copy(first.folder / "classifier.safetensors", aside)
-    else:
+    elif isinstance(recipe, GANRecipe):
         info["progress_epochs"] = _progress(first, aside / "progress.png")
         grids.save(first.sample(SHEET), aside / "samples.png", columns=10)
         file = first.folder / "generator.safetensors"
         if recipe.reproduce.publish_weights or file.stat().st_size <= SMALL:
             shutil.copy(file, aside)
+            if first.best.epoch != first.epoch:
+                (aside / "snapshots").mkdir()
+                shutil.copy(first.best.weights, aside / "snapshots")
         for run, _ in made[1:]:
             folder = aside / f"seed-{run.config.seed}"
             folder.mkdir()
@@ -174,9 +233,10 @@ def _progress(run: Run, path: Path) -> list[int]:
 
 
 def _final(run: Run, rows: list[dict]) -> dict[str, float]:
-    return {
-        r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"] and "of" not in r
-    }
+    """As the run ended; what only the best epoch was measured by stands beside it."""
+    rows = [r for r in rows if "of" not in r]
+    best = {r["metric"]: r["value"] for r in rows if r["epoch"] == run.best.epoch}
+    return best | {r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"]}
 
 
 def _seeds(made: list[tuple[Run, list[dict]]], path: Path) -> None:
@@ -184,7 +244,8 @@ def _seeds(made: list[tuple[Run, list[dict]]], path: Path) -> None:
         {"seed": r.config.seed, "seconds": r.info["seconds"], **_final(r, m)} for r, m in made
     ]
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, tables[0], lineterminator="\n")
+        columns = {key: None for row in tables for key in row}
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(tables)
 
@@ -192,16 +253,32 @@ def _seeds(made: list[tuple[Run, list[dict]]], path: Path) -> None:
 def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> str:
     """The page about a finished run, Markdown: what it is, what it cost, what was measured."""
     runs_of = [run for run, _ in made]
-    cost = ", ".join(f"{run.info['seconds'] / 60:.1f}" for run in runs_of)
-    seen = [run.info["images_seen"] for run in runs_of]
-    budget = runs_of[0].info["images_of_budget"]
-    parameters = ", ".join(f"{k} {v:,}" for k, v in info["parameters"].items())
-    state = (
-        "The whole budget was completed."
-        if info["complete"]
-        else f"The budget is not complete: of the seeds {', '.join(map(str, recipe.reproduce.seeds))} "
-        f"some are missing or cut short. `gantut reproduce {recipe.name}` goes on from here."
-    )
+    facts = {
+        "command": f"`gantut reproduce {recipe.name}`",
+        "seeds": ", ".join(str(run.config.seed) for run in runs_of),
+    }
+    if recipe.kind != "real":
+        seen = ", ".join(f"{run.info['images_seen']:,}" for run in runs_of)
+        minutes = ", ".join(f"{run.info['seconds'] / 60:.1f}" for run in runs_of)
+        facts |= {
+            "device": f"{info['device']}, {info['threads']} thread(s)",
+            "training, minutes for each seed": minutes,
+            f"images seen, of the budget of {info['images_of_budget']:,}": seen,
+            "parameters": ", ".join(f"{k} {v:,}" for k, v in info["parameters"].items()),
+        }
+    if recipe.reproduce.keep_best:
+        best = ", ".join(f"{run.best.epoch:g}" for run in runs_of)
+        facts["epoch of least Fréchet distance, of which the weights are kept too"] = best
+    facts["versions"] = ", ".join(f"{k} {v}" for k, v in info["versions"].items())
+    if recipe.kind == "real":
+        state = "There was nothing to train: these are real images."
+    elif info["complete"]:
+        state = "The whole budget was completed."
+    else:
+        state = (
+            f"The budget is not complete: of the seeds {', '.join(map(str, recipe.reproduce.seeds))} "
+            f"some are missing or cut short. `gantut reproduce {recipe.name}` goes on from here."
+        )
     lines = [
         f"# {recipe.name}",
         "",
@@ -209,13 +286,7 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
         "",
         "| | |",
         "|---|---|",
-        f"| command | `gantut reproduce {recipe.name}` |",
-        f"| device | {info['device']}, {info['threads']} thread(s) |",
-        f"| seeds | {', '.join(str(run.config.seed) for run in runs_of)} |",
-        f"| training, minutes for each seed | {cost} |",
-        f"| images seen, of the budget of {budget:,} | {', '.join(f'{s:,}' for s in seen)} |",
-        f"| parameters | {parameters} |",
-        f"| versions | {', '.join(f'{k} {v}' for k, v in info['versions'].items())} |",
+        *(f"| {key} | {value} |" for key, value in facts.items()),
         "",
         state,
         "",
@@ -228,7 +299,7 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
                 f"| {run.config.seed} | {r['epoch']:g} | {r['metric']} | {r.get('of', 'samples')} | "
                 f"{r['value']:.4f} | {r['samples']:,} | {r['network']} | {r['reference'] or '-'} |"
             )
-    if not isinstance(recipe, ClassifierRecipe):
+    if isinstance(recipe, GANRecipe):
         lines += ["", f"`samples.png` shows the first {SHEET} samples of the seed, not a choice."]
     return "\n".join(lines) + "\n"
 

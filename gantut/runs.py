@@ -10,6 +10,7 @@ file                            what it holds
 ``run.json``                    what it cost: device, seconds, images seen of the budget, versions
 ``history.csv``                 the scalars; see :class:`gantut.callbacks.History`
 ``generator.safetensors``       the weights to sample from, float16 (``classifier.safetensors``)
+``snapshots/``                  the weights at some epochs before; of these the zoo keeps the best
 ``samples/``, ``progress.png``  sheets from the same latent vectors over time
 ``metrics.json``                a list of measurements; see :mod:`gantut.evaluate`
 ``checkpoint.pt``               all that is needed to go on (not in the zoo)
@@ -31,11 +32,11 @@ import torch
 from torch import Tensor, nn
 
 import gantut
-from gantut import build, callbacks, grids, recipes, weights
+from gantut import build, callbacks, data, grids, recipes, weights
 from gantut.errors import CheckpointError, DataError, InputError
 from gantut.files import writing
 from gantut.home import runs_dir
-from gantut.recipes import ClassifierRecipe
+from gantut.recipes import ClassifierRecipe, GANRecipe, RealRecipe
 from gantut.recipes.schema import BaseRecipe
 from gantut.sampling import sample
 
@@ -45,15 +46,19 @@ class Run:
 
     Args:
         folder: of the run.
+        epoch: an earlier one whose weights were kept, to sample from; None: as it ended.
 
     Raises:
-        CheckpointError: the folder holds no run.
+        CheckpointError: the folder holds no run, or no weights of that epoch.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, epoch: int | None = None):
         self.folder = Path(folder)
+        self._at = epoch
         if not (self.folder / "config.yaml").is_file():
             raise CheckpointError(f"There is no run in {self.folder}.")
+        if epoch is not None:
+            _ = self.weights
 
     def __repr__(self) -> str:
         return f"Run({self.config.name!r}, seed {self.config.seed})"
@@ -67,6 +72,32 @@ class Run:
     def info(self) -> dict:
         """What it cost: device, seconds, images seen and of how many, versions."""
         return self._json("run.json")
+
+    @property
+    def epoch(self) -> float:
+        """The epoch that its samples are of."""
+        return self.info["epochs"] if self._at is None else self._at
+
+    @property
+    def weights(self) -> Path:
+        """The file of the generator's weights."""
+        at = self._at
+        earlier = f"snapshots/epoch-{at or 0:04d}.safetensors"
+        return self._file("generator.safetensors" if at is None else earlier)
+
+    @property
+    def stages(self) -> list["Run"]:
+        """The run as it was after each epoch whose weights were kept, then as it ended."""
+        files = sorted((self.folder / "snapshots").glob("epoch-*.safetensors"))
+        epochs = [int(f.stem.removeprefix("epoch-")) for f in files]
+        earlier = [Run(self.folder, epoch) for epoch in epochs if epoch < self.info["epochs"]]
+        return [*earlier, Run(self.folder)]
+
+    @property
+    def best(self) -> "Run":
+        """The run as it was when it measured best; as it ended, where nothing else is marked."""
+        epoch = self.info.get("best_epoch", self.info["epochs"])
+        return Run(self.folder, None if epoch == self.info["epochs"] else epoch)
 
     @cached_property
     def metrics(self) -> list[dict]:
@@ -82,10 +113,11 @@ class Run:
 
     @cached_property
     def seeds(self) -> list[dict]:
-        """One row of measurements for each seed of this recipe that was run."""
+        """One row of measurements for each seed of this recipe; nan where one was not measured."""
         table = self._file("seeds.csv").read_text().splitlines()
         columns = table[0].split(",")
-        return [dict(zip(columns, map(float, row.split(",")))) for row in table[1:]]
+        number = lambda text: float(text or "nan")  # noqa: E731
+        return [dict(zip(columns, map(number, row.split(",")))) for row in table[1:]]
 
     @cached_property
     def card(self) -> str:
@@ -95,20 +127,23 @@ class Run:
     @cached_property
     def generator(self) -> nn.Module:
         """The generator, in evaluation mode, on the CPU."""
-        if isinstance(self.config, ClassifierRecipe):
-            raise InputError(f"{self.config.name} is a classifier and generates nothing.")
+        if not isinstance(self.config, GANRecipe):
+            kind = {"classifier": "a classifier", "real": "a set of real images"}[self.config.kind]
+            raise InputError(f"{self.config.name} is {kind} and generates nothing.")
         network = build.generator(self.config, tuple(self.info["image_shape"]))
-        return weights.load(network, self._file("generator.safetensors")).eval()
+        return weights.load(network, self.weights).eval()
 
     def sample(self, n: int, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
         """``n`` images ``[n, C, H, W]`` in [-1, 1]: the first ``n`` of a seed.
 
         By default from the latent vectors that the run's sheets over time show
-        (:meth:`gantut.trainer.Trainer.sample`).
+        (:meth:`gantut.trainer.Trainer.sample`).  Of real images, the first ``n``.
         """
-        data = self.config.data
+        d = self.config.data
+        if isinstance(self.config, RealRecipe):
+            return data.scale(data.load(d.source, d.split).subset(n).images)
         seed = build.seeds_of(self.config.seed)["torch"] if seed is None else seed
-        return sample(self.generator, n, labels, seed, data.mean, data.std)
+        return sample(self.generator, n, labels, seed, d.mean, d.std)
 
     @property
     def progress(self) -> tuple[list[int], Tensor]:
@@ -207,6 +242,8 @@ def train(
     """
     folder = folder_of(recipe) if folder is None else Path(folder)
     with _alone_in(folder):
+        if isinstance(recipe, RealRecipe):
+            return _real(recipe, folder)
         return _train(recipe, folder, device, progress, max_minutes, on_start)
 
 
@@ -256,6 +293,17 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     return Run(folder)
 
 
+def _real(recipe: RealRecipe, folder: Path) -> Run:
+    """The folder of a run that has nothing to train."""
+    images = data.load(recipe.data.source, recipe.data.split)
+    with writing(folder / "config.yaml") as aside:
+        aside.write_text(recipes.to_yaml(recipe), encoding="utf-8")
+    info = {"name": recipe.name, "seed": recipe.seed, "complete": True, "epochs": 0, "seconds": 0.0}
+    info |= {"image_shape": list(images.image_shape), "versions": _versions()}
+    write_json(folder / "run.json", info)
+    return Run(folder)
+
+
 class Deadline(callbacks.Callback):
     """Asks the trainer to stop once so many seconds are over."""
 
@@ -290,11 +338,15 @@ def _info(recipe: BaseRecipe, trainer) -> dict:
         "threads": recipe.train.threads or torch.get_num_threads(),
         "parameters": {name: count(m) for name, m in trainer.game.modules.items()},
         "image_shape": list(images.image_shape),
-        "versions": {
-            "gantut": gantut.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "gantut": gantut.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
     }
 
 

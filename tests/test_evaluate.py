@@ -16,7 +16,7 @@ from gantut.errors import InputError
 from gantut.evaluate import measurements, merged, read_images, table
 from gantut.home import data_dir
 from gantut.metrics import features
-from gantut.metrics.features import InceptionEyes, Reference, judge
+from gantut.metrics.features import FeatureSet, InceptionEyes, judge
 from gantut.runs import Run
 from tests import small
 from tests.test_metrics_inception import Means
@@ -75,7 +75,7 @@ def gantut(monkeypatch, capsys):
 def test_real_digits_score_well_and_every_row_says_what_it_depends_on():
     train, test = data.load("mnist", "train").subset(400), data.load("mnist", "test").subset(400)
     eyes = judge()
-    rows = measurements(data.scale(train.images), Reference(test, eyes), eyes)
+    rows = measurements(data.scale(train.images), FeatureSet(test, eyes), eyes)
     found = {row["metric"]: row for row in rows}
     assert list(found) == [
         *("confident_share", "class_entropy", "classifier_score"),
@@ -103,7 +103,7 @@ def test_precision_is_of_the_images_and_recall_of_the_reference():
     eyes = judge()
     ones = test.images[test.labels == 1][:20]
     copies = data.scale(ones.repeat(15, 1, 1, 1))
-    found = {r["metric"]: r["value"] for r in measurements(copies, Reference(test, eyes), eyes)}
+    found = {r["metric"]: r["value"] for r in measurements(copies, FeatureSet(test, eyes), eyes)}
     assert found["precision"] == 1
     assert found["recall"] < 0.2
     assert found["coverage"] < 0.3
@@ -326,6 +326,6 @@ def test_files_that_hold_no_images(own, gantut, tmp_path):
 
 def test_measurements_of_features_that_are_too_few_are_refused_in_the_library_as_well(own):
     eyes = features.inception()
-    reference = Reference(data.load("mnist", "test").subset(12), eyes)
+    reference = FeatureSet(data.load("mnist", "test").subset(12), eyes)
     with pytest.raises(InputError, match="12 samples are too few for features of dimension 12"):
         measurements(torch.zeros(50, 1, 28, 28), reference, eyes)

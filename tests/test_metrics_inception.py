@@ -20,9 +20,9 @@ from gantut import data, home, sources
 from gantut.errors import CheckpointError, DataError, InputError
 from gantut.metrics import features
 from gantut.metrics.features import (
+    FeatureSet,
     Inception,
     InceptionEyes,
-    Reference,
     inception_input,
     resize_as_tensorflow_1,
 )
@@ -370,46 +370,57 @@ def test_a_progress_bar_counts_images_on_standard_error(eyes, capsys):
 def test_a_reference_is_computed_once_and_a_larger_one_goes_on(eyes, home, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 10)
     images = pictures(35)
-    first = Reference(images.subset(20), eyes)
+    first = FeatureSet(images.subset(20), eyes)
     expected = eyes.features(data.scale(images.subset(20).images))
     eyes.network.seen = 0
     assert torch.allclose(first.features, expected, atol=1e-6)
     for made, right in zip(first.moments, moments(expected), strict=True):
         assert np.allclose(made, right, atol=1e-6)
     assert eyes.network.seen == 20
-    again = Reference(images.subset(20), eyes)
+    again = FeatureSet(images.subset(20), eyes)
     assert torch.equal(again.features, first.features)
     assert np.array_equal(again.moments[1], first.moments[1])
     assert eyes.network.seen == 20
-    larger = Reference(images, eyes)
+    larger = FeatureSet(images, eyes)
     assert torch.equal(larger.features[:20], first.features)
     assert eyes.network.seen == 35
     assert str(larger) == "pictures train, 35 images"
     # Other pixels under the same name are other images.
-    assert not torch.equal(Reference(pictures(20, seed=1), eyes).features, first.features)
+    assert not torch.equal(FeatureSet(pictures(20, seed=1), eyes).features, first.features)
     # Moments need no features.
-    folder = home / "reference" / "means@0123" / "pictures-train"
+    folder = home / "features" / "means@0123" / "pictures-train"
     for file in folder.glob("features-*"):
         file.unlink()
     eyes.network.seen = 0
-    assert np.array_equal(Reference(images.subset(20), eyes).moments[0], first.moments[0])
+    assert np.array_equal(FeatureSet(images.subset(20), eyes).moments[0], first.moments[0])
     assert eyes.network.seen == 0
 
 
 def test_a_reference_of_another_network_or_cut_short_is_not_used(eyes, home):
     images = pictures(20)
-    assert Reference(images, eyes).features.shape == (20, 12)
-    (file,) = (home / "reference").rglob("features-*.safetensors")
+    assert FeatureSet(images, eyes).features.shape == (20, 12)
+    (file,) = (home / "features").rglob("features-*.safetensors")
     raw = file.read_bytes()
     file.write_bytes(raw[: len(raw) // 2])
-    assert Reference(images, eyes).features.shape == (20, 12)
+    assert FeatureSet(images, eyes).features.shape == (20, 12)
     assert file.read_bytes() == raw
     other = InceptionEyes(Means(), "other@4567")
-    folder = home / "reference" / "other@4567" / "pictures-train"
+    folder = home / "features" / "other@4567" / "pictures-train"
     folder.mkdir(parents=True)
     (folder / file.name).write_bytes(raw)
     with pytest.raises(CheckpointError, match=r"holds features of means@0123, not of other@4567"):
-        _ = Reference(images, other).features
+        _ = FeatureSet(images, other).features
+
+
+def test_what_was_kept_of_some_images_can_be_forgotten(eyes, home):
+    few, more = FeatureSet(pictures(20), eyes), FeatureSet(pictures(30, seed=1), eyes)
+    for each in (few, more):
+        _ = each.features, each.moments
+    assert len(list((home / "features").rglob("*.safetensors"))) == 4
+    few.forget()
+    left = [f.name.split("-")[:2] for f in (home / "features").rglob("*.safetensors")]
+    assert sorted(left) == [["features", "000000"], ["moments", "000030"]]
+    few.forget()  # nothing is there any more
 
 
 def test_networks_by_name(monkeypatch, tmp_path):

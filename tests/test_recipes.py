@@ -6,7 +6,7 @@ import pytest
 
 from gantut import recipes
 from gantut.errors import RecipeError
-from gantut.recipes.schema import ClassifierRecipe, GANRecipe
+from gantut.recipes.schema import ClassifierRecipe, GANRecipe, RealRecipe
 
 PUBLISHED = {
     "name": "mlp-mnist-published",
@@ -122,7 +122,8 @@ def test_every_recipe_loads_says_what_it_is_and_survives_its_own_yaml(name, tmp_
     recipe = recipes.load(name)
     assert recipe.name == name
     assert len(recipe.about) > 40
-    assert isinstance(recipe, ClassifierRecipe if name.startswith("classifier") else GANRecipe)
+    kinds = {"classifier": ClassifierRecipe, "real": RealRecipe}
+    assert isinstance(recipe, kinds.get(name.split("-")[0], GANRecipe))
     file = tmp_path / "copy.yaml"
     file.write_text(recipes.to_yaml(recipe), encoding="utf-8")
     assert recipes.load(file) == recipe
@@ -308,7 +309,7 @@ TRAIN_KEYS = "epochs, batch_size, precision, ema_half_life, threads"
             ["step.n_dis=2", "step.order=simultaneous"],
             "recipe mlp-mnist: step: n_dis above 1 needs order: alternating and reuse_fakes: false.",
         ),
-        (["kind=vae"], "recipe mlp-mnist: kind must be one of gan, classifier, not 'vae'."),
+        (["kind=vae"], "recipe mlp-mnist: kind must be one of gan, classifier, real, not 'vae'."),
         (
             ["name=../up"],
             "recipe mlp-mnist: name must be made of letters, digits, '.', '_' and '-' only, not '../up'.",
@@ -352,7 +353,7 @@ def test_a_wrong_override_is_one_sentence(overrides, sentence):
         ),
         ("base: 5\n", "FILE: base must be the name of a recipe, not 5."),
         ("base: FILE\n", "FILE: base 'FILE' leads back to itself."),
-        ("kind: [1]\n", "FILE: kind must be one of gan, classifier, not [1]."),
+        ("kind: [1]\n", "FILE: kind must be one of gan, classifier, real, not [1]."),
         ("base: classifier-mnist\nkind: gan\n", "FILE: the key generator is missing."),
     ],
 )

@@ -339,7 +339,7 @@ def test_every_seed_is_trained_in_the_order_of_the_recipe(train, tmp_path, monke
     trained, published = [], []
     run = train()
     monkeypatch.setattr(reproduce.runs, "train", lambda r, *a: trained.append(r.seed) or run)
-    monkeypatch.setattr(reproduce, "_measured", lambda run: [])
+    monkeypatch.setattr(reproduce, "_measured", lambda run, device, progress: [])
     monkeypatch.setattr(reproduce, "publish", lambda made, target: published.append((made, target)))
     monkeypatch.setattr(reproduce, "zoo_folder", lambda: tmp_path)
     reproduce.reproduce("mlp-mnist-published")
@@ -353,12 +353,123 @@ def test_every_seed_is_trained_in_the_order_of_the_recipe(train, tmp_path, monke
 
 def test_measurements_are_kept_for_the_weights_that_they_are_of(train, monkeypatch):
     calls = []
-    monkeypatch.setattr(reproduce, "evaluate", lambda run, n: calls.append(n) or [{"value": 1}])
+    fake = lambda run, n, **kwargs: calls.append(n) or [{"value": 1}]  # noqa: E731
+    monkeypatch.setattr(reproduce, "evaluate", fake)
     run = train("reproduce.samples=300")
-    assert reproduce._measured(run) == reproduce._measured(run) == [{"value": 1}]
+    twice = [reproduce._measured(run, "cpu", False) for _ in range(2)]
+    assert twice == [[{"value": 1}]] * 2
     assert calls == [300]
-    reproduce._measured(train("train.epochs=3", "reproduce.samples=300"))
+    reproduce._measured(train("train.epochs=3", "reproduce.samples=300"), "cpu", False)
     assert calls == [300, 300]
+
+
+def distances(*values: float) -> list[dict]:
+    """What measuring the epochs 1, 2, ... of a run might give."""
+    about = {"samples": 200, "network": "judge@0", "reference": "mnist test, 200 images", "seed": 0}
+    return [
+        {"metric": "frechet_distance", "value": value, "epoch": epoch, **about}
+        for epoch, value in enumerate(values, start=1)
+    ]
+
+
+def test_the_best_epoch_is_marked_and_its_weights_are_kept(train, tmp_path, monkeypatch):
+    rows = distances(9.0, 4.0, 6.0, 8.0)
+    monkeypatch.setattr(reproduce, "evaluate", lambda run, n, **kwargs: rows)
+    keep = ("train.epochs=4", "log.snapshots=[1, 2, 3]", "reproduce.keep_best=true")
+    run = train(*keep)
+    assert [stage.epoch for stage in run.stages] == [1, 2, 3, 4]
+    assert run.best.epoch == run.epoch == 4
+    assert reproduce._measured(run, "cpu", False) == rows
+    run = Run(run.folder)
+    assert (run.best.epoch, run.epoch) == (2, 4)
+    kept = reproduce.publish([(run, rows)], tmp_path / "best")
+    assert [f.name for f in (kept.folder / "snapshots").iterdir()] == ["epoch-0002.safetensors"]
+    assert torch.equal(kept.best.sample(3), run.stages[1].sample(3))
+    assert torch.equal(kept.sample(3), run.sample(3))
+    assert not torch.equal(kept.best.sample(3), kept.sample(3))
+    assert "| epoch of least Fréchet distance, of which the weights are kept too | 2 |" in kept.card
+    assert [line.split()[-1] for line in table([kept]).splitlines()[1:3]] == ["4.0000", "8.0000"]
+    assert "seed 0, epoch 2 " in table([kept])
+    assert kept.seeds[0]["frechet_distance"] == 8
+    with pytest.raises(CheckpointError, match="has no snapshots/epoch-0003"):
+        Run(kept.folder, 3)
+    # Nothing is kept twice where the end is the best.
+    rows = distances(9.0, 7.0, 6.0, 5.0)
+    run = train(*keep, "seed=1")
+    reproduce._measured(run, "cpu", False)
+    kept = reproduce.publish([(Run(run.folder), rows)], tmp_path / "last")
+    assert not (kept.folder / "snapshots").exists()
+    assert kept.best.epoch == 4
+
+
+def test_the_inception_network_looks_at_the_planned_seeds_once_all_is_published(
+    train, tmp_path, monkeypatch
+):
+    """It takes hours: what was measured before it must not be lost with it."""
+    plan = "reproduce.inception={seeds: [1], samples: 50, reference: train}"
+    made = {s: train(plan, "reproduce.seeds=[0, 1]", f"seed={s}") for s in (0, 1)}
+    done = []
+
+    def measure(run, n, reference="test", features="classifier", **options):
+        done.append((features, run.config.seed, n, reference, options.get("real")))
+        name = "fid" if features == "inception" else "frechet_distance"
+        return [row | {"metric": name, "seed": run.config.seed} for row in distances(1.0, 2.0)]
+
+    publish = reproduce.publish
+    monkeypatch.setattr(reproduce, "evaluate", measure)
+    monkeypatch.setattr(reproduce, "publish", lambda *a: done.append("published") or publish(*a))
+    monkeypatch.setattr(reproduce, "zoo_folder", lambda: tmp_path)
+    monkeypatch.setattr(reproduce.data, "load", lambda name, split: images(64))
+    monkeypatch.setattr(reproduce.runs, "train", lambda recipe, *a: made[recipe.seed])
+    read, configs = recipes.load, {seed: run.config for seed, run in made.items()}
+
+    def load(name, overrides=()):
+        by_name = name == "mlp-mnist-published"
+        return configs[int(overrides[0][-1]) if overrides else 0] if by_name else read(name)
+
+    monkeypatch.setattr(recipes, "load", load)
+    reproduce.reproduce("mlp-mnist-published", device="cpu")
+    classifier = [("classifier", s, 10_000, "test", None) for s in (0, 1)]
+    assert done == [*classifier, "published", ("inception", 1, 50, "train", 64), "published"]
+    monkeypatch.undo()
+    kept = Run(tmp_path / "mlp-mnist-published")
+    assert [(m["metric"], m["seed"]) for m in kept.metrics if m["epoch"] == 2] == [
+        *(("frechet_distance", 0), ("frechet_distance", 1), ("fid", 1))
+    ]
+    assert np.isnan(kept.seeds[0]["fid"])
+    assert kept.seeds[1]["fid"] == 2
+    monkeypatch.setattr("gantut.zoo.FOLDER", tmp_path)
+    monkeypatch.setattr(reproduce.recipes, "load", lambda *a: made[0].config)
+    monkeypatch.setattr(Run, "config", made[0].config)
+    assert reproduce.is_complete("mlp-mnist-published")
+    without = [row for row in kept.metrics if row["metric"] != "fid"]
+    runs.write_json(kept.folder / "metrics.json", without)
+    assert not reproduce.is_complete("mlp-mnist-published")
+
+
+def test_more_samples_where_there_is_a_gpu():
+    plan = recipes.load("dcgan-cifar10", ["reproduce.inception={}"]).reproduce.inception
+    assert (plan.samples_on("cpu"), plan.samples_on("cuda")) == (10_000, 50_000)
+    assert plan.reference == "train"
+
+
+def test_real_images_are_a_run_that_nobody_trains(home, tmp_path, monkeypatch):
+    real = images(64)
+    monkeypatch.setattr(runs.data, "load", lambda name, split: real)
+    recipe = recipes.load("real-cifar10", ["reproduce.seeds=[0]"])
+    run = runs.train(recipe)
+    assert torch.equal(to_uint8(run.sample(5)), real.images[:5])
+    assert run.info["complete"]
+    assert reproduce._measured(run, "cpu", False) == []
+    rows = [row | {"metric": "fid", "epoch": 0} for row in distances(3.0)]
+    kept = reproduce.publish([(run, rows)], tmp_path / "real")
+    assert {f.name for f in kept.folder.iterdir()} == {
+        *("card.md", "config.yaml", "metrics.json", "run.json", "seeds.csv")
+    }
+    assert "There was nothing to train: these are real images." in kept.card
+    assert table([kept]).splitlines()[1].split() == ["real-cifar10,", "seed", "0", "3.0000"]
+    with pytest.raises(InputError, match="is a set of real images and generates nothing"):
+        _ = run.generator
 
 
 def test_a_run_is_complete_for_the_recipe_as_it_stands_only(train, tmp_path, monkeypatch):

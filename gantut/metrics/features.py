@@ -292,19 +292,19 @@ def _and(names) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-# --- Real images to compare with --------------------------------------------------------------
+# --- Images as a network sees them ------------------------------------------------------------
 
 
-class Reference:
-    """The features of real images, and their mean and covariance, each computed when first asked.
+class FeatureSet:
+    """The features of some images, and their mean and covariance, each computed when first asked.
 
     What the Inception network makes of them costs minutes to hours and is kept in
-    ``GANTUT_HOME/reference``, under the network's name with its hash, the images' name and split,
+    ``GANTUT_HOME/features``, under the network's name with its hash, the images' name and split,
     and a hash of their pixels.  Features lie in files of 1,000 images: an interrupted computation
     goes on, and a larger count begins with what a smaller one left.
 
     Args:
-        images: real ones.
+        images: whose.
         eyes: the network.
         progress: show progress bars.
     """
@@ -341,6 +341,12 @@ class Reference:
                 parts.append(found["features"])
         return torch.cat(parts)
 
+    def forget(self) -> None:
+        """Remove what the cache holds of these images."""
+        for number, chunk in enumerate(self.images.images.split(CHUNK)):
+            self._file(f"features-{CHUNK * number:06}", chunk).unlink(missing_ok=True)
+        self._file(f"moments-{len(self):06}", self.images.images).unlink(missing_ok=True)
+
     def _of(self, chunk: Tensor, bar: tqdm) -> Tensor:
         parts = []
         for batch in chunk.split(self.eyes.batch_size):
@@ -365,7 +371,7 @@ class Reference:
     def _file(self, name: str, pixels: Tensor) -> Path:
         digest = hashlib.sha256(str(tuple(pixels.shape)).encode())
         digest.update(pixels.cpu().contiguous().numpy())
-        folder = home() / "reference" / self.eyes.name / f"{self.images.name}-{self.images.split}"
+        folder = home() / "features" / self.eyes.name / f"{self.images.name}-{self.images.split}"
         return folder / f"{name}-{digest.hexdigest()[:12]}.safetensors"
 
     def _read(self, file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor] | None:

@@ -18,11 +18,12 @@ import yaml
 from pydantic import ValidationError
 
 from gantut.errors import RecipeError
-from gantut.recipes.schema import BaseRecipe, ClassifierRecipe, GANRecipe
+from gantut.recipes.schema import BaseRecipe, ClassifierRecipe, GANRecipe, RealRecipe
 
 __all__ = [
     "ClassifierRecipe",
     "GANRecipe",
+    "RealRecipe",
     "differences",
     "fingerprint",
     "load",
@@ -72,7 +73,7 @@ def load(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BaseR
             ``g_optimizer.lr=1e-3`` or ``generator.hidden=[64,128]``; later ones win.
 
     Returns:
-        A :class:`GANRecipe` or a :class:`ClassifierRecipe`, immutable.
+        A :class:`GANRecipe`, a :class:`ClassifierRecipe` or a :class:`RealRecipe`, immutable.
 
     Raises:
         RecipeError: an unknown recipe or key, a missing key, a wrong type or an impossible value.
@@ -82,7 +83,7 @@ def load(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BaseR
     for override in overrides:
         _override(values, override)
     kind = values.get("kind", "gan")
-    models = {"gan": GANRecipe, "classifier": ClassifierRecipe}
+    models = {"gan": GANRecipe, "classifier": ClassifierRecipe, "real": RealRecipe}
     if not isinstance(kind, str) or kind not in models:
         raise RecipeError(f"{source}: kind must be one of {', '.join(models)}, not {kind!r}.")
     try:

@@ -151,11 +151,27 @@ class Log(Section):
     tensorboard: bool = False
 
 
+class InceptionPlan(Section):
+    """What ``gantut reproduce`` has the Inception network look at, which takes a processor hours."""
+
+    seeds: list[Seed] = [0]
+    reference: Literal["train", "test"] = "train"
+    samples: Positive = 10_000
+    samples_on_gpu: Positive = 50_000
+
+    def samples_on(self, device: str) -> int:
+        return self.samples if device == "cpu" else self.samples_on_gpu
+
+
 class Reproduce(Section):
     """What ``gantut reproduce`` does with the recipe."""
 
     seeds: list[Seed] = Field([0], description="empty: no finished run is kept")
-    samples: Positive = 10_000
+    samples: Positive = Field(10_000, description="measured by the classifier of the data")
+    inception: InceptionPlan | None = None
+    keep_best: bool = Field(
+        False, description="keep the weights of the snapshot of least Fréchet distance as well"
+    )
     publish_weights: bool = True
 
 
@@ -179,6 +195,15 @@ class GANRecipe(BaseRecipe):
     g_optimizer: Adam = Adam()
     d_optimizer: Adam = Adam()
     step: Step = Step()
+
+
+class RealRecipe(BaseRecipe):
+    """Real images, measured as though a generator had made them: what the best one would score.
+
+    Nothing is trained; there is a finished run, whose samples are the first of the split.
+    """
+
+    kind: Literal["real"]
 
 
 class DigitClassifier(Section):
