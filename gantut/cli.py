@@ -99,7 +99,10 @@ def _size(n: int) -> str:
 
 @app.command("data")
 def data_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets to fetch now.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="To fetch now: mnist, cifar10, inception (the weights for FID)."),
+    ] = None,
     remove: Annotated[list[str] | None, typer.Option(help="Remove this part of the cache.")] = None,
 ) -> None:
     """Show what the cache holds; fetch data sets, or remove parts."""
@@ -107,6 +110,10 @@ def data_command(
     from gantut.home import home
 
     for name in names or []:
+        if name == "inception":
+            weights = sources.inception_weights()
+            print(f"Inception network, {sum(w.size for w in weights.values()):,} numbers")
+            continue
         for split in ("train", "test"):
             print(data.load(name, split))
     for name in remove or []:

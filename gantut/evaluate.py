@@ -18,6 +18,7 @@ Runs that were measured before there were such have no ``standard_error`` and no
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,11 @@ def measure(images: Tensor, reference: Tensor, eyes: Judge) -> dict[str, float]:
 
 
 def measurements(
-    images: Tensor, reference: FeatureSet, eyes: Eyes, progress: bool = False
+    images: Tensor,
+    reference: FeatureSet,
+    eyes: Eyes,
+    progress: bool = False,
+    keep: bool = False,
 ) -> list[dict]:
     """All metrics of a set of images: rows with metric, value, standard error, estimator, ...
 
@@ -87,6 +92,7 @@ def measurements(
         reference: real images as the same network sees them.
         eyes: the Inception network, or a classifier, whose class probabilities are measured too.
         progress: show a progress bar on standard error.
+        keep: leave in the cache what the Inception network makes of the images.
 
     Raises:
         InputError: images that do not go with the reference, or too few of either.
@@ -132,7 +138,7 @@ def measurements(
         add(metric, value, None, f"{k} nearest neighbours", to)
     for metric, value in density_coverage(features, real, more)._asdict().items():
         add(metric, value, None, f"{more} nearest neighbours", to)
-    if slow:
+    if slow and not keep:
         seen.forget()
     return rows
 
@@ -165,6 +171,7 @@ def evaluate(
     *,
     real: int | None = None,
     against: str | None = None,
+    fewer: Sequence[int] = (),
     device: str = "cpu",
     progress: bool = False,
 ) -> list[dict]:
@@ -178,6 +185,7 @@ def evaluate(
         features: ``"classifier"``, the one that knows the data, or ``"inception"``.
         real: how many real images, the first of the split; as many as samples if None.
         against: real images of another data set or folder than the run's own.
+        fewer: smaller numbers of samples, thousands, that are measured as well.
         device: where the network looks; ``"auto"`` or a torch device.
         progress: show progress bars.
 
@@ -202,8 +210,13 @@ def evaluate(
     results = []
     for stage in run.stages if features == "classifier" else [run]:
         fakes = stage.sample(samples)
+        about = {"seed": run.config.seed, "epoch": stage.epoch}
+        for n in sorted(fewer):
+            for row in measurements(fakes[:n], to, eyes, progress, keep=True):
+                metric = row.pop("metric")
+                results.append({"metric": metric, "of": f"the first {n:,}", **row, **about})
         for row in measurements(fakes, to, eyes, progress):
-            results.append({**row, "seed": run.config.seed, "epoch": stage.epoch})
+            results.append({**row, **about})
     return results
 
 

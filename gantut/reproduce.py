@@ -149,12 +149,23 @@ def _by_inception(run: Run, device: str, progress: bool) -> list[dict]:
         of = {"images": [source, run.config.data.split]}
     else:
         of = {"weights": weights.sha256(best.weights)}
-    of |= {"samples": n, "reference": plan.reference, "network": sources.INCEPTION.sha256}
+    of |= {
+        "samples": [*plan.fewer, n],
+        "reference": plan.reference,
+        "network": sources.INCEPTION.sha256,
+    }
     return _kept(
         run.folder / "measured-inception.json",
         of,
         lambda: evaluate(
-            best, n, plan.reference, "inception", real=real, device=device, progress=progress
+            best,
+            n,
+            plan.reference,
+            "inception",
+            real=real,
+            fewer=plan.fewer,
+            device=device,
+            progress=progress,
         ),
     )
 

@@ -109,6 +109,14 @@ def test_precision_is_of_the_images_and_recall_of_the_reference():
     assert found["coverage"] < 0.3
 
 
+def test_the_weights_of_the_inception_network_are_fetched_beforehand(own, gantut, monkeypatch):
+    two = {"a": np.zeros((3, 4)), "b": np.zeros(1000)}
+    monkeypatch.setattr(sources, "inception_weights", lambda: two)
+    code, out, _ = gantut("data", "inception")
+    assert code == 0
+    assert out.startswith("Inception network, 1,012 numbers\ncache: ")
+
+
 def test_a_run_is_measured_by_either_network_and_keeps_both(run, gantut):
     code, out, _ = gantut("evaluate", run.folder, "--samples", 200)
     assert code == 0
@@ -139,6 +147,17 @@ def test_a_run_is_measured_by_either_network_and_keeps_both(run, gantut):
     assert first == second
     assert "±" in first
     assert notes[1].startswith("fid: 100 images, inception@0123, against mnist train, 100 images (")
+
+
+def test_fewer_samples_are_measured_beside_all_of_them_and_looked_at_once(run, monkeypatch):
+    monkeypatch.setattr(features, "CHUNK", 50)
+    eyes = features.inception()
+    rows = evaluate.evaluate(run, 200, "test", "inception", fewer=[100, 50])
+    assert eyes.network.seen == 200 + 200  # samples, and the reference
+    found = [(r.get("of"), r["samples"]) for r in rows if r["metric"] == "kid"]
+    assert found == [("the first 50", 50), ("the first 100", 100), (None, 200)]
+    left = (sources.home() / "features" / eyes.name).iterdir()
+    assert [folder.name for folder in left if any(folder.iterdir())] == ["mnist-test"]
 
 
 def test_a_file_of_images_is_measured(own, gantut, tmp_path):

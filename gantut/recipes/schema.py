@@ -158,6 +158,9 @@ class InceptionPlan(Section):
     reference: Literal["train", "test"] = "train"
     samples: Positive = 10_000
     samples_on_gpu: Positive = 50_000
+    fewer: list[Annotated[int, Field(ge=1000, multiple_of=1000)]] = Field(
+        [], description="smaller numbers of samples, to show what they do to the metrics"
+    )
 
     def samples_on(self, device: str) -> int:
         return self.samples if device == "cpu" else self.samples_on_gpu
