@@ -181,6 +181,8 @@ def test_nearest_neighbours_are_found_over_chunks(monkeypatch):
 def test_the_classifier_score_of_tables_that_are_known():
     certain = torch.eye(10).repeat(20, 1)
     assert classifier_score(certain, 4) == (pytest.approx(10), pytest.approx(0, abs=1e-9))
+    # Features are often float64.
+    assert classifier_score(certain.double(), 4) == classifier_score(certain, 4)
     assert classifier_score(torch.full((40, 10), 0.1), 4).mean == pytest.approx(1)
     assert classifier_score(torch.eye(10)[:1].repeat(40, 1), 4).mean == pytest.approx(1)
 
