@@ -22,8 +22,9 @@ import matplotlib as mpl
 import torch
 from torch.nn import functional as F
 
-from gantut import losses, plots, toys
+from gantut import losses, metrics, plots, toys
 from gantut.errors import InputError
+from gantut.metrics.kernel import unbiased_mmd
 from gantut.plots.figures import new_figure
 from gantut.sampling import evaluating
 
@@ -522,6 +523,56 @@ def _count_grid(counts, title):
                 for j, count in enumerate(row):
                     axes.text(j, i, f"{count:g}", ha="center", va="center", fontsize=8)
     return figure
+
+
+class CloudMetrics(Explorer):
+    """Six metrics of a cloud of fakes in the plane, next to one that is known exactly.
+
+    The real points are of two equal blobs, at (−2, 0) and (2, 0), of standard deviation 1/2.
+    Controls: ``shift`` of the fakes to the right; ``spread``, the standard deviation of their
+    blobs; ``dropped``, the share of the right blob's points that are missing, from 0 to 1.
+    Numbers: ``exact``, the squared Fréchet distance of the two distributions; of as many points
+    each as ``samples``, ``frechet``, ``kernel`` (`gantut.metrics.kernel.unbiased_mmd`),
+    ``precision``, ``recall``, ``density``, ``coverage``.
+    """
+
+    def __init__(self, samples=500):
+        self.samples = samples
+        self.real = self.cloud(seed=0)
+        super().__init__(
+            shift=_slider("shift", 0.0, 4.0, 0.0, 0.1),
+            spread=_slider("spread", 0.1, 2.0, 0.5, 0.1),
+            dropped=_slider("right blob dropped", 0.0, 1.0, 0.0, 0.1),
+        )
+
+    def cloud(self, seed, shift=0.0, spread=0.5, dropped=0.0):
+        """Points ``[samples, 2]``, float64."""
+        weights = [1.0, 1.0 - dropped]
+        blobs = toys.Mixture([[shift - 2, 0.0], [shift + 2, 0.0]], spread, weights)
+        return blobs.sample(self.samples, torch.Generator().manual_seed(seed)).double()
+
+    def draw(self, shift, spread, dropped):
+        fakes = self.cloud(1, shift, spread, dropped)
+        right = (1 - dropped) / (2 - dropped)
+        # Both covariances are diagonal: along the blobs' line their distance of 4 counts too.
+        along = math.sqrt(spread**2 + 16 * right * (1 - right)) - math.sqrt(0.25 + 4)
+        exact = (shift + 4 * right - 2) ** 2 + along**2 + (spread - 0.5) ** 2
+        numbers = {
+            "exact": exact,
+            "frechet": metrics.frechet_distance(fakes, self.real),
+            "kernel": unbiased_mmd(fakes, self.real),
+            **metrics.precision_recall(fakes, self.real)._asdict(),
+            **metrics.density_coverage(fakes, self.real)._asdict(),
+        }
+        figure = plots.scatter2d(fakes, self.real, limits=6.5)
+        shares = ", ".join(
+            f"{key} {numbers[key]:.2f}" for key in ("precision", "recall", "density", "coverage")
+        )
+        sentence = (
+            f"Fréchet distance {numbers['frechet']:.2f}, exactly {exact:.2f}; "
+            f"kernel distance {numbers['kernel']:.2f}; {shares}."
+        )
+        return figure, numbers, sentence
 
 
 class RunReader(Explorer):

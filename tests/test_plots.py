@@ -667,6 +667,27 @@ def test_scatter_over_a_field_has_a_scale_for_it():
         plots.scatter2d(torch.zeros(3))
 
 
+def test_clouds_are_side_by_side_over_the_same_real_points_in_the_same_window():
+    real = torch.tensor([[1.0, 1.0], [-1.0, 0.0]])
+    fakes = {"good": real + 0.1, "far": real + 9, "few": real[:1], "none left": real[:0]}
+    figure = plots.clouds(fakes, real, limits=2)
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title(loc="left") for axes in panels] == list(fakes)
+    for axes, points in zip(panels, fakes.values(), strict=True):
+        shown, fake = axes.lines
+        np.testing.assert_array_equal(shown.get_xydata(), real.numpy())
+        np.testing.assert_array_equal(fake.get_xydata(), points.numpy())
+        assert shown.get_marker() != fake.get_marker()
+        assert axes.get_xlim() == axes.get_ylim() == (-2, 2)
+    assert figure.alt == (
+        "Fakes in the plane over 2 real points, a panel each: good, far, few, none left."
+    )
+    with pytest.raises(InputError, match="at least one"):
+        plots.clouds({}, real)
+    with pytest.raises(InputError, match=r"far must have shape \[n, 2\]"):
+        plots.clouds({"far": torch.zeros(3)}, real)
+
+
 # Networks
 
 

@@ -47,6 +47,7 @@ EXPLORERS = {
     "walk": lambda: widgets.LatentWalk(Generator(4, (8,), (1, 8, 8))),
     "reader": lambda: widgets.RunReader({"good": run(), "short": run(2)}),
     "convolution": widgets.ConvolutionExplorer,
+    "clouds": lambda: widgets.CloudMetrics(samples=60),
     "transposed": lambda: widgets.ConvolutionExplorer(kind="transposed"),
 }
 
@@ -305,6 +306,45 @@ def test_reader_takes_the_stages_as_a_finished_run_has_them():
     pair = (list(by_epoch), torch.stack([torch.as_tensor(x) for x in by_epoch.values()]))
     reader = widgets.RunReader(SimpleNamespace(history=run().history, progress=pair))
     assert reader.set(stage=3).numbers == widgets.RunReader(run()).set(stage=3).numbers
+
+
+def test_fakes_like_the_real_points_score_what_two_samples_of_one_distribution_do():
+    numbers = widgets.CloudMetrics().numbers
+    assert numbers["exact"] == 0
+    assert numbers["frechet"] < 0.1
+    assert abs(numbers["kernel"]) < 0.5
+    assert min(numbers["precision"], numbers["recall"], numbers["coverage"]) > 0.85
+    assert numbers["density"] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "exact"),
+    [
+        ({"shift": 2.0}, 4.0),
+        ({"spread": 1.5}, (math.sqrt(6.25) - math.sqrt(4.25)) ** 2 + 1),
+        # A single blob: mean 2 to the left, and no spread between blobs.
+        ({"dropped": 1.0}, 4 + (0.5 - math.sqrt(4.25)) ** 2),
+        # A third of the points in the right blob: mean 2/3 to the left, variance 1/4 + 32/9.
+        ({"dropped": 0.5}, 4 / 9 + (math.sqrt(0.25 + 32 / 9) - math.sqrt(4.25)) ** 2),
+    ],
+)
+def test_the_distance_of_a_cloud_is_near_the_one_that_is_known(settings, exact):
+    explorer = widgets.CloudMetrics(samples=4000)
+    numbers = explorer.set(**settings).numbers
+    assert numbers["exact"] == pytest.approx(exact)
+    assert numbers["frechet"] == pytest.approx(exact, rel=0.1)
+
+
+def test_precision_falls_with_the_spread_and_recall_with_the_dropped_blob():
+    explorer = widgets.CloudMetrics()
+    as_it_is = explorer.numbers
+    wide = explorer.set(spread=2.0).numbers
+    assert wide["precision"] < 0.7 * as_it_is["precision"]
+    assert wide["recall"] > 0.8
+    one = explorer.set(spread=0.5, dropped=1.0).numbers
+    assert one["precision"] > 0.85
+    assert one["recall"] == pytest.approx(as_it_is["recall"] / 2, abs=0.07)
+    assert one["coverage"] == pytest.approx(as_it_is["coverage"] / 2, abs=0.07)
 
 
 SHAPES = [(8, 4, 2, 1), (8, 3, 2, 1), (5, 5, 3, 0), (5, 3, 1, 1), (7, 2, 3, 0), (4, 7, 1, 3)]

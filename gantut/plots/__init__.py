@@ -39,6 +39,7 @@ from gantut.plots.images import (
 )
 from gantut.plots.networks import architecture
 from gantut.plots.plane import (
+    clouds,
     discriminator_field,
     lines,
     scatter,
@@ -60,6 +61,7 @@ __all__ = [
     "Figure",
     "animation",
     "architecture",
+    "clouds",
     "compare_runs",
     "curves",
     "discriminator_field",

@@ -240,6 +240,52 @@ def _scatter(samples, reference, field, limits, title, size, alt=None):
     return figure, redraw
 
 
+def clouds(samples, reference=None, limits=3.0, columns=3, size=2.4, alt=None):
+    """Clouds of fakes side by side, each over the same real points; looks as in `scatter2d`.
+
+    samples: ``{"name": points [n, 2]}``, at least one; reference: real points ``[m, 2]``, or None.
+    limits: every panel shows the square from −limits to limits; size: of a panel, in inches.
+    """
+    if not samples:
+        raise InputError("clouds needs at least one set of samples.")
+    columns = min(columns, len(samples))
+    rows = -(-len(samples) // columns)
+    figure, axes = new_figure(
+        columns * size, rows * (size + 0.2), alt or "", rows, columns, sharex=True, sharey=True
+    )
+    panels = axes.ravel()
+    with mpl.rc_context(STYLE):
+        for panel, (name, points) in zip(panels, samples.items()):
+            if reference is not None:
+                panel.plot(
+                    *_plane(reference, "reference").T,
+                    "o",
+                    markersize=2.5,
+                    markerfacecolor="none",
+                    markeredgecolor=REAL_COLOR,
+                    markeredgewidth=0.6,
+                )
+            panel.plot(
+                *_plane(points, name).T,
+                "x",
+                markersize=2.5,
+                color=darker(FAKE_COLOR),
+                markeredgewidth=0.7,
+            )
+            panel.set_title(name, fontsize=10)
+            panel.set(xlim=(-limits, limits), ylim=(-limits, limits), aspect="equal")
+        for panel in panels[len(samples) :]:
+            panel.set_axis_off()
+        for panel in axes[-1]:
+            panel.set_xlabel("$x_1$")
+        for panel in axes[:, 0]:
+            panel.set_ylabel("$x_2$")
+    if alt is None:
+        over = "" if reference is None else f" over {len(reference)} real points"
+        figure.alt = f"Fakes in the plane{over}, a panel each: {', '.join(samples)}."
+    return figure
+
+
 def _probabilities(field):
     field = torch.as_tensor(field).detach().cpu().float()
     if field.ndim != 2 or not bool(((field >= 0) & (field <= 1)).all()):
