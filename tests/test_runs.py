@@ -402,6 +402,19 @@ def test_the_best_epoch_is_marked_and_its_weights_are_kept(train, tmp_path, monk
     assert kept.best.epoch == 4
 
 
+def test_the_inception_network_looks_at_the_best_epoch(train, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        reproduce, "evaluate", lambda run, n, *a, **k: seen.append((run.epoch, n)) or []
+    )
+    monkeypatch.setattr(reproduce.data, "load", lambda name, split: images(64))
+    run = train("log.snapshots=[1]", "reproduce.inception={}")
+    run.info["best_epoch"] = 1
+    reproduce._by_inception(run, "cpu", False)
+    reproduce._by_inception(run, "cuda", False)
+    assert seen == [(1, 10_000), (1, 50_000)]
+
+
 def test_the_inception_network_looks_at_the_planned_seeds_once_all_is_published(
     train, tmp_path, monkeypatch
 ):

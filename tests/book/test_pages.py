@@ -113,15 +113,17 @@ def test_page_has_no_serious_accessibility_violation(opened, request) -> None:
     # kind is enough, with its colour on its ground.
     page.evaluate(
         """() => {
-          const seen = new Set();
+          const seen = new Set(), again = [];
+          // All styles are read before anything is changed: a change would undo their layout.
           for (const block of document.querySelectorAll('pre')) {
             const ground = getComputedStyle(block).backgroundColor;
             for (const token of block.querySelectorAll('span')) {
               const kind = `${token.className} ${getComputedStyle(token).color} ${ground}`;
-              if (seen.has(kind)) token.replaceWith(...token.childNodes);
+              if (seen.has(kind)) again.push(token);
               else seen.add(kind);
             }
           }
+          for (const token of again) token.replaceWith(...token.childNodes);
         }"""
     )
     page.add_script_tag(

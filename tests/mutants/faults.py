@@ -30,6 +30,7 @@ ROUND = "test_models.py::test_one_full_update_of_both_players_by_hand"
 DCGAN = "test_dcgan.py"
 SAMPLES = "test_metrics_samples.py::"
 INCEPTION = "test_metrics_inception.py::"
+EVALUATE = "test_evaluate.py::"
 TRAINER, RUNS, RECIPES = "test_trainer.py::", "test_runs.py::", "test_recipes.py::"
 PLOTS, WIDGETS = "test_plots.py::", "test_widgets.py::"
 RESUME = "test_trainer.py::test_a_run_resumed_from_a_file_equals_the_one_never_stopped"
@@ -585,8 +586,8 @@ FAULTS = [
     ),
     fault(
         "weights put there by hand read without their checksum",
-        "sources.py",
-        "if path.is_file() and _sha256(path.read_bytes()) != sha256:",
+        "sources/fetching.py",
+        "if path.is_file() and sum_of(path.read_bytes()) != sha256:",
         "if False:",
         INCEPTION + "test_weights_with_a_wrong_checksum_are_never_read",
     ),
@@ -838,8 +839,8 @@ FAULTS = [
     fault(
         "early measurements in the table of seeds",
         "reproduce.py",
-        'if r["epoch"] == run.info["epochs"] and "of" not in r',
-        'if r["metric"] not in {s["metric"] for s in rows[: rows.index(r)]} and "of" not in r',
+        '{r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"]}',
+        '{r["metric"]: r["value"] for r in reversed(rows)}',
         RUNS + "test_publishing_keeps_what_is_exhibited",
     ),
     fault(
@@ -1001,5 +1002,62 @@ FAULTS = [
         "self.image_set.images[chosen.to(self.image_set.images.device)]",
         "self.image_set.images[start : start + self.shown]",
         WIDGETS + "test_the_browser_s_picture_is_of_the_images_that_it_names",
+    ),
+    # --- the best epoch, and measuring in two goes
+    fault(
+        "the worst epoch marked as the best",
+        "reproduce.py",
+        "min(distances, key=distances.get)",
+        "max(distances, key=distances.get)",
+        RUNS + "test_the_best_epoch_is_marked_and_its_weights_are_kept",
+    ),
+    fault(
+        "the best weights marked and not published",
+        "reproduce.py",
+        "if first.best.epoch != first.epoch:",
+        "if False:",
+        RUNS + "test_the_best_epoch_is_marked_and_its_weights_are_kept",
+    ),
+    fault(
+        "an earlier epoch sampled with the last weights",
+        "runs.py",
+        'self._file("generator.safetensors" if at is None else earlier)',
+        'self._file("generator.safetensors")',
+        RUNS + "test_the_best_epoch_is_marked_and_its_weights_are_kept",
+    ),
+    fault(
+        "the Inception network looks at the end instead of the best epoch",
+        "reproduce.py",
+        "n, best = plan.samples_on(device), run.best",
+        "n, best = plan.samples_on(device), run",
+        RUNS + "test_the_inception_network_looks_at_the_best_epoch",
+    ),
+    fault(
+        "complete before the Inception network has looked",
+        "reproduce.py",
+        "        and looked >= set(plan.seeds if plan else ())\n",
+        "",
+        RUNS + "test_the_inception_network_looks_at_the_planned_seeds_once_all_is_published",
+    ),
+    fault(
+        "measurements of other weights taken for these",
+        "reproduce.py",
+        'if saved["of"] == of:',
+        "if True:",
+        RUNS + "test_measurements_are_kept_for_the_weights_that_they_are_of",
+    ),
+    fault(
+        "fewer samples measured as all of them",
+        "evaluate.py",
+        "measurements(fakes[:n], to, eyes, progress, keep=True)",
+        "measurements(fakes, to, eyes, progress, keep=True)",
+        EVALUATE + "test_fewer_samples_are_measured_beside_all_of_them_and_looked_at_once",
+    ),
+    fault(
+        "features of samples left in the cache",
+        "evaluate.py",
+        "if slow and not keep:",
+        "if False:",
+        EVALUATE + "test_fewer_samples_are_measured_beside_all_of_them_and_looked_at_once",
     ),
 ]
