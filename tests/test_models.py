@@ -261,7 +261,7 @@ def numbers(network: nn.Module) -> list[np.ndarray]:
         ("mlp-mnist", [], changed(OWN, dropout=0.3)),
         ("mlp-mnist", ["step.order=simultaneous"], changed(OWN, dropout=0.3, simultaneous=True)),
         ("mlp-mnist", ["discriminator.dropout=0"], OWN),
-        ("mlp-mnist-live", [], changed(OWN, dropout=0.3, lr=6e-4)),
+        ("mlp-mnist-live", [], changed(OWN, dropout=0.3, lr=3e-3)),
     ],
 )
 def test_one_full_update_of_both_players_by_hand(recipe, overrides, facts):
