@@ -300,19 +300,41 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
         *(f"| {key} | {value} |" for key, value in facts.items()),
         "",
         state,
-        "",
-        "| seed | epoch | metric | of | value | images | network | reference |",
-        "|---|---|---|---|---|---|---|---|",
     ]
-    for run, rows in made:
-        for r in rows:
-            lines.append(
-                f"| {run.config.seed} | {r['epoch']:g} | {r['metric']} | {r.get('of', 'samples')} | "
-                f"{r['value']:.4f} | {r['samples']:,} | {r['network']} | {r['reference'] or '-'} |"
-            )
+    for title, table in _tables(made).items():
+        lines += ["", title, "", *table]
     if isinstance(recipe, GANRecipe):
         lines += ["", f"`samples.png` shows the first {SHEET} samples of the seed, not a choice."]
     return "\n".join(lines) + "\n"
+
+
+def _tables(made: list[tuple[Run, list[dict]]]) -> dict[str, list[str]]:
+    """Measurements as Markdown tables: one for each set of images and network, metrics across."""
+    groups: dict[tuple, dict[tuple, dict]] = {}
+    references: dict[tuple, dict] = {}
+    for run, rows in made:
+        for r in rows:
+            key = (r.get("of", "samples"), r["samples"], r["network"])
+            line = groups.setdefault(key, {}).setdefault((run.config.seed, r["epoch"]), {})
+            line[r["metric"]] = r["value"]
+            if r["reference"]:
+                references.setdefault(key, {})[r["reference"]] = None
+    tables = {}
+    for key, lines in groups.items():
+        of, count, network = key
+        against = "".join(f", against {name}" for name in references.get(key, {}))
+        metrics = list({metric: None for line in lines.values() for metric in line})
+        tables[f"{count:,} images ({of}), by {network}{against}:"] = [
+            f"| seed | epoch | {' | '.join(metrics)} |",
+            "|---" * (2 + len(metrics)) + "|",
+            *(
+                f"| {seed} | {epoch:g} | "
+                + " | ".join(f"{line[m]:.4g}" if m in line else "-" for m in metrics)
+                + " |"
+                for (seed, epoch), line in lines.items()
+            ),
+        ]
+    return tables
 
 
 __all__ = ["card", "is_complete", "publish", "reproduce", "reproducible", "zoo_folder"]
