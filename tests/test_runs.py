@@ -319,7 +319,7 @@ def test_a_card_says_what_each_seed_cost_and_gave(train):
     (head,) = [i for i, line in enumerate(lines) if "frechet_distance" in line]
     column = lines[head].split(" | ").index("frechet_distance")
     rows = [line.strip("| ").split(" | ") for line in lines[head + 2 :] if line.startswith("|")]
-    assert [row[:2] + [row[column].strip(" |")] for row in rows] == [
+    assert [[*row[:2], row[column].strip(" |")] for row in rows] == [
         [str(seed), epoch, value]
         for seed in (0, 1)
         for epoch, value in (("1", "999"), ("2", f"{5 + seed}"))
