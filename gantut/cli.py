@@ -196,12 +196,17 @@ def sample_command(
     count: Annotated[int, typer.Option(help="How many images.")] = 64,
     columns: Annotated[int, typer.Option(help="Images in a row.")] = 8,
     seed: SeedOption = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="From its best epoch, where one is marked.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("samples.png"),
 ) -> None:
     """Draw images from a run into a PNG file."""
     from gantut import grids
 
     loaded = find_run(run)
+    if best:
+        loaded = loaded.best
     print(grids.save(loaded.sample(count, seed=seed), out, columns))
 
 

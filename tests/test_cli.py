@@ -595,6 +595,24 @@ def test_samples_of_a_run(home, whole, tmp_path):
     )
 
 
+def test_samples_of_the_best_epoch(home, whole, tmp_path):
+    folder, out = tmp_path / "run", tmp_path / "sheet.png"
+    shutil.copytree(whole, folder)
+    # No epoch is marked: the best is the end.
+    succeeds(run("sample", folder, "--best", "--count", 4, "--columns", 4, "--out", out, home=home))
+    assert torch.equal(grids.load(out, (1, 28, 28)), to_uint8(Run(whole).sample(4)))
+    end = safetensors.numpy.load_file(folder / "generator.safetensors")
+    (folder / "snapshots").mkdir()
+    early = {key: -value for key, value in end.items()}
+    safetensors.numpy.save_file(early, folder / "snapshots" / "epoch-0003.safetensors")
+    info = json.loads((folder / "run.json").read_text()) | {"best_epoch": 3}
+    (folder / "run.json").write_text(json.dumps(info))
+    succeeds(run("sample", folder, "--best", "--count", 4, "--columns", 4, "--out", out, home=home))
+    drawn = grids.load(out, (1, 28, 28))
+    assert torch.equal(drawn, to_uint8(Run(folder, 3).sample(4)))
+    assert not torch.equal(drawn, to_uint8(Run(folder).sample(4)))
+
+
 def test_a_run_that_is_not_there(home):
     fails(
         run("sample", "mlp-mnits", home=home),
