@@ -13,7 +13,7 @@ from gantut import data, losses, steps
 from gantut.callbacks import CSVLog, Progress, SampleGrid, Snapshots, TensorBoard
 from gantut.classify import Classification, play
 from gantut.errors import InputError
-from gantut.models import classifier, dcgan, mlp
+from gantut.models import cgan, classifier, dcgan, mlp
 from gantut.recipes import ClassifierRecipe, GANRecipe, fingerprint
 from gantut.recipes.schema import Adam, BaseRecipe
 from gantut.trainer import Trainer
@@ -21,6 +21,7 @@ from gantut.trainer import Trainer
 NETWORKS = {
     "mlp": (mlp.Generator, mlp.Discriminator),
     "dcgan": (dcgan.Generator, dcgan.Discriminator),
+    "cgan": (cgan.Generator, cgan.Discriminator),
 }
 CLASSIFIERS = {
     "digit-cnn": classifier.DigitClassifier,
@@ -64,18 +65,24 @@ def image_set(recipe: BaseRecipe) -> data.ImageSet:
     return data.load(d.source, d.split, d.limit, d.image_size, d.channels)
 
 
-def generator(recipe: GANRecipe, image_shape: tuple[int, int, int]) -> nn.Module:
+def generator(
+    recipe: GANRecipe, image_shape: tuple[int, int, int], num_classes: int = 10
+) -> nn.Module:
     """An untrained generator, from torch's default randomness."""
-    return _network(NETWORKS[recipe.generator.family][0], recipe.generator, image_shape)
+    return _network(0, recipe.generator, image_shape, num_classes)
 
 
-def discriminator(recipe: GANRecipe, image_shape: tuple[int, int, int]) -> nn.Module:
+def discriminator(
+    recipe: GANRecipe, image_shape: tuple[int, int, int], num_classes: int = 10
+) -> nn.Module:
     """An untrained discriminator, from torch's default randomness."""
-    return _network(NETWORKS[recipe.discriminator.family][1], recipe.discriminator, image_shape)
+    return _network(1, recipe.discriminator, image_shape, num_classes)
 
 
-def _network(kind: type, section, image_shape) -> nn.Module:
-    return kind(image_shape=image_shape, **section.model_dump(exclude={"family"}))
+def _network(player: int, section, image_shape, num_classes: int) -> nn.Module:
+    classes = {"num_classes": num_classes} if section.family == "cgan" else {}
+    kind = NETWORKS[section.family][player]
+    return kind(image_shape=image_shape, **classes, **section.model_dump(exclude={"family"}))
 
 
 def optimizer(section: Adam, network: nn.Module) -> torch.optim.Optimizer:
@@ -124,7 +131,9 @@ def trainer(
     where = device_of(device)
     images = (images or image_set(recipe)).to(where)
     d, t, seeds = recipe.data, recipe.train, seeds_of(recipe.seed)
-    batches = data.Batches(images, t.batch_size, d.shuffle, seeds["data"], d.mean, d.std)
+    batches = data.Batches(
+        images, t.batch_size, d.shuffle, seeds["data"], d.mean, d.std, replacement=d.replacement
+    )
     is_gan = isinstance(recipe, GANRecipe)
     game = (_game if is_gan else _classification)(recipe, images, seeds)
     _check_smallest_batch(game, len(images), t.batch_size)
@@ -173,12 +182,15 @@ def _check_smallest_batch(game, n: int, batch_size: int) -> None:
 
 def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> steps.Game:
     device = images.device
+    if recipe.generator.family == "cgan" and images.labels is None:
+        raise InputError(f"{recipe.name} is conditional and needs labels; {images} has none.")
     with torch.random.fork_rng():
         torch.manual_seed(seeds["torch"])
         # Channels last: convolutions are about a tenth faster on that layout, dense layers the same.
         layout = {"memory_format": torch.channels_last}
-        g = generator(recipe, images.image_shape).to(device, **layout)
-        d = discriminator(recipe, images.image_shape).to(device, **layout)
+        shape, classes = images.image_shape, len(images.classes)
+        g = generator(recipe, shape, classes).to(device, **layout)
+        d = discriminator(recipe, shape, classes).to(device, **layout)
     section = recipe.loss.model_dump(exclude={"name"})
     targets = torch.Generator(device).manual_seed(seeds["targets"])
     return steps.Game(
@@ -191,6 +203,10 @@ def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> st
         reuse_fakes=recipe.step.reuse_fakes,
         stack=recipe.step.stack,
         n_dis=recipe.step.n_dis,
+        fake_labels=recipe.step.fake_labels,
+        g_batch=recipe.step.g_batch,
+        frozen_norm=recipe.step.frozen_norm,
+        settled_fakes=recipe.step.settled_fakes,
         autocast=_autocast(recipe, device),
     )
 

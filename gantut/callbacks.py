@@ -20,6 +20,7 @@ from gantut import grids, weights
 from gantut.data import to_uint8
 from gantut.errors import InputError
 from gantut.files import writing
+from gantut.sampling import every_class
 
 if TYPE_CHECKING:
     from gantut.trainer import Trainer
@@ -160,6 +161,10 @@ class CSVLog(Callback):
     end = epoch
 
 
+def _samples(trainer: "Trainer", n: int) -> Tensor:
+    return trainer.sample(n, every_class(getattr(trainer.generator, "num_classes", None), n))
+
+
 class SampleGrid(Callback):
     """A sheet of samples from the same latent vectors after each epoch, and before the first.
 
@@ -175,7 +180,9 @@ class SampleGrid(Callback):
 
     def epoch(self, trainer: "Trainer") -> None:
         path = trainer.run_dir / "samples" / f"epoch-{trainer.epoch:04d}.png"
-        grids.save(trainer.sample(self.n), path, self.columns)
+        # Of a conditional generator, a column for each class.
+        columns = getattr(trainer.generator, "num_classes", None) or self.columns
+        grids.save(_samples(trainer, self.n), path, columns)
 
 
 class Snapshots(Callback):
@@ -221,7 +228,7 @@ class TensorBoard(Callback):
             self._writer.add_scalar(f"learning_rate/{name}", rate, trainer.iteration)
 
     def epoch(self, trainer: "Trainer") -> None:
-        fake = self._sheet(trainer.sample(self.n))
+        fake = self._sheet(_samples(trainer, self.n))
         self._writer.add_image("images/fake", fake, trainer.iteration)
 
     def end(self, trainer: "Trainer") -> None:

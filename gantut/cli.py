@@ -194,6 +194,9 @@ def _stop_on_ctrl_c(trainer) -> None:
 def sample_command(
     run: RunName,
     count: Annotated[int, typer.Option(help="How many images.")] = 64,
+    label: Annotated[
+        int | None, typer.Option(help="Of this class; of each class in turn if not given.")
+    ] = None,
     columns: Annotated[int, typer.Option(help="Images in a row.")] = 8,
     seed: SeedOption = None,
     best: Annotated[
@@ -207,7 +210,8 @@ def sample_command(
     loaded = find_run(run)
     if best:
         loaded = loaded.best
-    print(grids.save(loaded.sample(count, seed=seed), out, columns))
+    labels = loaded.every_class(count) if label is None else [label] * count
+    print(grids.save(loaded.sample(count, labels, seed=seed), out, columns))
 
 
 @app.command("evaluate")
@@ -300,7 +304,7 @@ def main() -> None:
     except GantutError as error:
         _fail(str(error), error.exit_code)
     except UsageError as error:
-        _fail(f"{error.format_message()} 'gantut --help' shows what there is.", 2)
+        _fail(f"{error.format_message().rstrip('.')}. 'gantut --help' shows what there is.", 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     except BrokenPipeError:

@@ -424,6 +424,8 @@ class Batches:
         mean, std: the range, see `scale`.
         drop_last: whether a pass leaves out the images that do not fill a last batch; otherwise
             the last batch is smaller.
+        replacement: a pass is as many images drawn by chance, each from all of them, so that some
+            come twice and others not at all.  Needs ``shuffle``.
 
     Attributes:
         epoch: how many passes are complete.
@@ -443,8 +445,11 @@ class Batches:
         mean: float | Sequence[float] = 0.5,
         std: float | Sequence[float] = 0.5,
         drop_last: bool = False,
+        replacement: bool = False,
     ) -> None:
         size = len(image_set)
+        if replacement and not shuffle:
+            raise InputError("Images drawn with replacement come in no fixed order: set shuffle.")
         if not 1 <= batch_size <= size:
             raise InputError(
                 f"batch_size must be from 1 to the number of images, {size}; it is {batch_size}."
@@ -453,6 +458,7 @@ class Batches:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.replacement = replacement
         self.mean, self.std = mean, std
         self.batches_per_epoch = size // batch_size if drop_last else math.ceil(size / batch_size)
         self.epoch = 0
@@ -499,7 +505,12 @@ class Batches:
 
     def _draw_order(self) -> None:
         self._before_order = self._generator.get_state()
-        order = torch.randperm(len(self.image_set), generator=self._generator)
+        n = len(self.image_set)
+        order = (
+            torch.randint(n, (n,), generator=self._generator)
+            if self.replacement
+            else torch.randperm(n, generator=self._generator)
+        )
         self._order = order.to(self.image_set.device)
 
     def state_dict(self) -> dict[str, int | Tensor]:

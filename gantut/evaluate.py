@@ -209,7 +209,7 @@ def evaluate(
     )
     results = []
     for stage in run.stages if features == "classifier" else [run]:
-        fakes = stage.sample(samples)
+        fakes = stage.sample(samples, stage.every_class(samples))
         about = {"seed": run.config.seed, "epoch": stage.epoch}
         for n in sorted(fewer):
             for row in measurements(fakes[:n], to, eyes, progress, keep=True):

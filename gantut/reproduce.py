@@ -203,7 +203,7 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
         shutil.copy(first.folder / "classifier.safetensors", aside)
     elif isinstance(recipe, GANRecipe):
         info["progress_epochs"] = _progress(first, aside / "progress.png")
-        grids.save(first.sample(SHEET), aside / "samples.png", columns=10)
+        grids.save(first.sample(SHEET, first.every_class(SHEET)), aside / "samples.png", columns=10)
         file = first.folder / "generator.safetensors"
         if recipe.reproduce.publish_weights or file.stat().st_size <= SMALL:
             shutil.copy(file, aside)
@@ -214,7 +214,9 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
             folder = aside / f"seed-{run.config.seed}"
             folder.mkdir()
             _history(run).write_csv(folder / "history.csv", HISTORY_ROWS)
-            grids.save(run.sample(SHEET), folder / "samples.png", columns=10)
+            grids.save(
+                run.sample(SHEET, run.every_class(SHEET)), folder / "samples.png", columns=10
+            )
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
     _seeds(made, aside / "seeds.csv")

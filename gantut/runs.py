@@ -38,7 +38,7 @@ from gantut.files import writing
 from gantut.home import runs_dir
 from gantut.recipes import ClassifierRecipe, GANRecipe, RealRecipe
 from gantut.recipes.schema import BaseRecipe
-from gantut.sampling import sample
+from gantut.sampling import every_class, sample
 
 
 class Run:
@@ -130,8 +130,14 @@ class Run:
         if not isinstance(self.config, GANRecipe):
             kind = {"classifier": "a classifier", "real": "a set of real images"}[self.config.kind]
             raise InputError(f"{self.config.name} is {kind} and generates nothing.")
-        network = build.generator(self.config, tuple(self.info["image_shape"]))
+        shape, classes = tuple(self.info["image_shape"]), self.info.get("num_classes", 10)
+        network = build.generator(self.config, shape, classes)
         return weights.load(network, self.weights).eval()
+
+    def every_class(self, n: int) -> Tensor | None:
+        """``n`` labels for :meth:`sample`: each class in turn; None where there are no classes."""
+        is_gan = isinstance(self.config, GANRecipe)
+        return every_class(getattr(self.generator, "num_classes", None) if is_gan else None, n)
 
     def sample(self, n: int, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
         """``n`` images ``[n, C, H, W]`` in [-1, 1]: the first ``n`` of a seed.
@@ -324,6 +330,7 @@ def _info(recipe: BaseRecipe, trainer) -> dict:
     images = trainer.batches.image_set
     device = images.device
     count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
+    classes = getattr(trainer.game, "num_classes", None)
     return {
         "name": recipe.name,
         "seed": recipe.seed,
@@ -338,6 +345,7 @@ def _info(recipe: BaseRecipe, trainer) -> dict:
         "threads": recipe.train.threads or torch.get_num_threads(),
         "parameters": {name: count(m) for name, m in trainer.game.modules.items()},
         "image_shape": list(images.image_shape),
+        **({} if classes is None else {"num_classes": classes}),
         "versions": _versions(),
     }
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gantut.errors import InputError
+from gantut.sampling import evaluating, evaluating_norms
 
 NextBatch = Callable[[], tuple[Tensor, Tensor | None]]
 
@@ -40,6 +41,13 @@ class Game:
         stack: the discriminator sees real and fake images as one batch, in one pass.  Exact for a
             discriminator without batch statistics, another game for one with BatchNorm.
         n_dis: the discriminator's updates in each alternating round.
+        fake_labels: ``"real"``: fakes are made with the labels of the real batch; ``"uniform"``:
+            with labels drawn by chance, each class as likely.  Only of conditional players.
+        g_batch: fakes in the generator's turn; as many as there are real images if None.  Needs
+            ``fake_labels="uniform"`` where the players are conditional.
+        frozen_norm: in the generator's turn, D's batch normalisation takes its stored statistics.
+        settled_fakes: fakes for the discriminator's turn come from the generator in evaluation
+            mode.
         autocast: makes the context in which networks run forward; for mixed precision.
     """
 
@@ -52,6 +60,10 @@ class Game:
     reuse_fakes: bool = False
     stack: bool = False
     n_dis: int = 1
+    fake_labels: str = "real"
+    g_batch: int | None = None
+    frozen_norm: bool = False
+    settled_fakes: bool = False
     autocast: Callable = field(default=nullcontext)
 
     def __post_init__(self):
@@ -60,6 +72,20 @@ class Game:
         if self.reuse_fakes and self.n_dis > 1:
             raise InputError(
                 "Fakes can be reused only if the discriminator has one turn (n_dis=1)."
+            )
+        self.num_classes = getattr(self.generator, "num_classes", None)
+        if self.num_classes != getattr(self.discriminator, "num_classes", None):
+            raise InputError(
+                "Either both players know about labels, of equally many classes, or none."
+            )
+        if self.fake_labels not in ("real", "uniform"):
+            raise InputError(f"fake_labels must be real or uniform, not {self.fake_labels!r}.")
+        if self.g_batch is not None and (
+            self.reuse_fakes or (self.num_classes and self.fake_labels == "real")
+        ):
+            raise InputError(
+                "A batch of its own in G's turn (g_batch) has no real images beside it: it needs "
+                "fresh fakes, with labels drawn by chance."
             )
         self.g_parameters = [p for p in self.generator.parameters() if p.requires_grad]
         self.d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
@@ -97,27 +123,36 @@ class Game:
             "acc_fake": _mean(fake, lambda logits: (logits < 0).float()),
         }
 
-    def fakes(self, like: Tensor, labels: Tensor | None) -> Tensor:
-        """As many generated images as ``like`` has, from a fresh z."""
-        z = self.generator.sample_z(len(like), generator=self.z_rng, device=like.device)
+    def labels_of_fakes(self, labels: Tensor | None, n: int, device) -> Tensor | None:
+        """What ``n`` fakes are to show, int64 ``[n]``: the real batch's labels, or others."""
+        if self.num_classes is None or self.fake_labels == "real":
+            return labels
+        return torch.randint(self.num_classes, (n,), generator=self.z_rng, device=device)
+
+    def fakes(self, n: int, labels: Tensor | None, device: torch.device | str | None) -> Tensor:
+        """``n`` generated images from a fresh z."""
+        z = self.generator.sample_z(n, generator=self.z_rng, device=device)
         with self.autocast():
             return self.generator(z, labels)
 
-    def judge(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    def judge(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None, fake_labels: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The discriminator's logits ``[N]`` on real and on fake images, in float32."""
         with self.autocast():
             if self.stack:
-                both = None if labels is None else torch.cat([labels, labels])
+                both = None if labels is None else torch.cat([labels, fake_labels])
                 logits = self.discriminator(torch.cat([real, fake]), both).float()
                 return logits[: len(real)], logits[len(real) :]
             return (
                 self.discriminator(real, labels).float(),
-                self.discriminator(fake, labels).float(),
+                self.discriminator(fake, fake_labels).float(),
             )
 
     def judge_fake(self, fake: Tensor, labels: Tensor | None) -> Tensor:
         """The discriminator's logits ``[N]`` on fakes, for the generator's turn."""
-        with self.autocast():
+        frozen = evaluating_norms(self.discriminator) if self.frozen_norm else nullcontext()
+        with self.autocast(), frozen:
             return self.discriminator(fake, labels).float()
 
     def update_discriminator(self, d_loss: Tensor) -> None:
@@ -143,19 +178,24 @@ def alternating(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
     """
     for _ in range(game.n_dis):
         real, labels = next_batch()
+        n, device = len(real), real.device
+        fake_labels = game.labels_of_fakes(labels, n, device)
         if game.reuse_fakes:
-            fake = game.fakes(real, labels)
+            fake = game.fakes(n, fake_labels, device)
         else:
             # No graph is recorded: D's turn must not send gradients into G, and would waste them.
-            with torch.no_grad():
-                fake = game.fakes(real, labels)
-        real_logits, fake_logits = game.judge(real, fake.detach(), labels)
+            settled = evaluating(game.generator) if game.settled_fakes else nullcontext()
+            with torch.no_grad(), settled:
+                fake = game.fakes(n, fake_labels, device)
+        real_logits, fake_logits = game.judge(real, fake.detach(), labels, fake_labels)
         d_loss = game.loss.discriminator(real_logits, fake_logits)
         game.update_discriminator(d_loss)
 
     if not game.reuse_fakes:
-        fake = game.fakes(real, labels)
-    g_loss = game.loss.generator(game.judge_fake(fake, labels))
+        n = game.g_batch or n
+        fake_labels = game.labels_of_fakes(labels, n, device)
+        fake = game.fakes(n, fake_labels, device)
+    g_loss = game.loss.generator(game.judge_fake(fake, fake_labels))
     game.backward_generator(g_loss)
     game.g_optimizer.step()
     return _seen(d_loss, g_loss, real_logits, fake_logits)
@@ -168,8 +208,9 @@ def simultaneous(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
     a framework does that records both losses before it applies either.
     """
     real, labels = next_batch()
-    fake = game.fakes(real, labels)
-    real_logits, fake_logits = game.judge(real, fake, labels)
+    fake_labels = game.labels_of_fakes(labels, len(real), real.device)
+    fake = game.fakes(len(real), fake_labels, real.device)
+    real_logits, fake_logits = game.judge(real, fake, labels, fake_labels)
     d_loss = game.loss.discriminator(real_logits, fake_logits)
     g_loss = game.loss.generator(fake_logits)
     # Each loss sends gradients to its own player only, although both share one graph.

@@ -23,6 +23,7 @@ from PIL import Image
 import gantut
 from gantut import grids, recipes, sources, zoo
 from gantut.data import to_uint8
+from gantut.errors import InputError
 from gantut.home import data_dir
 from gantut.runs import Run
 from tests.commands import Command
@@ -611,6 +612,43 @@ def test_samples_of_the_best_epoch(home, whole, tmp_path):
     drawn = grids.load(out, (1, 28, 28))
     assert torch.equal(drawn, to_uint8(Run(folder, 3).sample(4)))
     assert not torch.equal(drawn, to_uint8(Run(folder).sample(4)))
+
+
+CONDITIONAL = [
+    *("train", "cgan-mnist-published", "data.limit=40", "train.batch_size=8", "train.epochs=1"),
+    *("generator.widths=[4, 4, 4]", "discriminator.widths=[4, 4]", "log.samples=20"),
+]
+
+
+def test_samples_of_a_class(home, whole, tmp_path):
+    folder, out = tmp_path / "run", tmp_path / "sheet.png"
+    succeeds(run(*CONDITIONAL, "--out", folder, home=home))
+    of_run = Run(folder)
+    sheet = grids.load(folder / "samples" / "epoch-0001.png", (1, 28, 28))
+    # A sheet over time has a column for each class.  (Another layout in memory rounds differently.)
+    by_class = to_uint8(of_run.sample(20, torch.arange(20) % 10))
+    assert (sheet.int() - by_class.int()).abs().max() <= 1
+    ten = [*("--count", 10, "--columns", 10), "--out", out]
+    succeeds(run("sample", folder, *ten, home=home))
+    drawn = grids.load(out, (1, 28, 28))
+    assert torch.equal(drawn, to_uint8(of_run.sample(10, torch.arange(10))))
+    succeeds(run("sample", folder, "--label", 7, *ten, home=home))
+    sevens = grids.load(out, (1, 28, 28))
+    assert torch.equal(sevens, to_uint8(of_run.sample(10, torch.full((10,), 7))))
+    assert [torch.equal(a, b) for a, b in zip(drawn, sevens)] == [i == 7 for i in range(10)]
+    for source, label, sentence in (
+        (folder, 10, "Labels are whole numbers from 0 to 9; 10 is none."),
+        (folder, -1, "Labels are whole numbers from 0 to 9; -1 is none."),
+        (whole, 3, "This generator knows no classes; sample from it without labels."),
+    ):
+        result = run("sample", source, "--label", label, "--out", out, home=home)
+        fails(result, 2, f"gantut: {sentence}")
+    result = run("sample", folder, "--label", "7.5", "--out", out, home=home)
+    assert result.returncode == 2
+    assert result.stderr.startswith("gantut: Invalid value for '--label': ")
+    assert result.stderr.endswith("integer. 'gantut --help' shows what there is.\n")
+    with pytest.raises(InputError, match="give it labels, whole numbers from 0 to 9"):
+        of_run.sample(3)
 
 
 def test_a_run_that_is_not_there(home):

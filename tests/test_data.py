@@ -437,6 +437,19 @@ def test_without_shuffling_the_images_come_in_their_order():
     assert batches.image_set.images[3:6, 0, 0, 0].tolist() == [3, 4, 5]
 
 
+def test_with_replacement_each_image_is_drawn_from_all():
+    batches = Batches(numbered(7), 7, seed=1, replacement=True)
+    passes = shown(batches, 300)
+    assert any(len(set(one)) < 7 for one in passes)
+    counts = np.bincount(np.concatenate(passes), minlength=7)
+    assert abs(counts - 300).max() < 5 * 300**0.5
+    # An image is as likely to come next whatever came before it.
+    assert sum(a == b for one in passes for a, b in zip(one, one[1:])) > 150
+    assert batches.seen == 2100
+    with pytest.raises(InputError, match="in no fixed order: set shuffle"):
+        Batches(numbered(7), 3, shuffle=False, replacement=True)
+
+
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [3, 3, 1]), (True, [3, 3])])
 def test_the_last_batch_is_smaller_or_left_out(drop_last, sizes):
     batches = Batches(numbered(7), 3, drop_last=drop_last)
@@ -480,11 +493,12 @@ def test_each_channel_may_have_its_own_range():
     assert torch.equal(found, scale(images, mean, std))
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("shuffle", "replacement"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize("done", range(9))
-def test_saved_batches_go_on_exactly(shuffle, drop_last, done, tmp_path):
+def test_saved_batches_go_on_exactly(shuffle, drop_last, replacement, done, tmp_path):
     settings = {"batch_size": 3, "shuffle": shuffle, "drop_last": drop_last}
+    settings["replacement"] = replacement
     batches = Batches(numbered(10), seed=4, **settings)
     shown(batches, done)
     torch.save(batches.state_dict(), tmp_path / "state.pt")

@@ -175,7 +175,7 @@ def test_a_stacked_pass_gives_real_and_fake_their_own_logits():
     g = game(stack=True)
     real, _ = source()()
     fake = torch.full((4, *SHAPE), 0.5)
-    r, f = g.judge(real, fake, None)
+    r, f = g.judge(real, fake, None, None)
     assert torch.allclose(r, g.discriminator(real), atol=1e-6)
     assert torch.allclose(f, g.discriminator(fake), atol=1e-6)
 
@@ -272,3 +272,97 @@ def test_impossible_games_are_refused():
         game(n_dis=0)
     with pytest.raises(InputError, match="Fakes can be reused only"):
         game(n_dis=2, reuse_fakes=True)
+
+
+# --- labels ------------------------------------------------------------------------------------
+
+
+class Conditional(nn.Module):
+    """Writes down in which mode and with which labels it was called."""
+
+    def __init__(self, name: str, inputs: int, outputs: int):
+        super().__init__()
+        self.name, self.num_classes, self.calls = name, 10, []
+        self.net = nn.Sequential(nn.Linear(inputs, 4), nn.BatchNorm1d(4), nn.Linear(4, outputs))
+
+    def sample_z(self, n, generator=None, device=None):
+        return torch.randn(n, 3, generator=generator)
+
+    def forward(self, x, labels):
+        norm = self.net[1]
+        self.calls.append((len(x), labels.tolist(), self.training, norm.training))
+        out = self.net(x.flatten(1)) + labels[:, None]
+        return out.view(-1, *SHAPE) if self.name == "G" else out.squeeze(1)
+
+
+def conditional(**options) -> Game:
+    torch.manual_seed(0)
+    g, d = Conditional("G", 3, 16), Conditional("D", 16, 1)
+    adam = [torch.optim.Adam(net.parameters(), 0.01) for net in (g, d)]
+    return Game(g, d, *adam, NonSaturating(), z_rng=torch.Generator().manual_seed(5), **options)
+
+
+@pytest.mark.parametrize("step", [alternating, simultaneous])
+def test_fakes_carry_the_labels_of_the_real_batch(step):
+    one = conditional()
+    step(one, source(labels=True))
+    labels = list(range(6))
+    assert all(
+        call[1] == labels for net in (one.generator, one.discriminator) for call in net.calls
+    )
+
+
+@pytest.mark.parametrize("stack", [True, False])
+@pytest.mark.parametrize("step", [alternating, simultaneous])
+def test_fakes_of_every_class_as_likely(step, stack):
+    one = conditional(fake_labels="uniform", stack=stack)
+    drawn = []
+    for _ in range(200):
+        one.generator.calls.clear(), one.discriminator.calls.clear()
+        step(one, source(labels=True))
+        of_fakes = one.generator.calls[0][1]
+        shown = [label for call in one.discriminator.calls[: 2 - stack] for label in call[1]]
+        assert shown == [*range(6), *of_fakes]
+        if step is alternating:  # G's turn has labels of its own
+            assert one.generator.calls[1][1] == one.discriminator.calls[-1][1]
+            drawn += one.generator.calls[1][1]
+        drawn += of_fakes
+    counts = torch.bincount(torch.tensor(drawn), minlength=10)
+    assert len(counts) == 10
+    assert (counts - len(drawn) / 10).abs().max() < 5 * (len(drawn) * 0.09) ** 0.5
+
+
+def test_a_batch_of_its_own_in_the_generator_s_turn():
+    one = conditional(fake_labels="uniform", g_batch=11)
+    alternating(one, source(labels=True))
+    assert [call[0] for call in one.generator.calls] == [6, 11]
+    assert [call[0] for call in one.discriminator.calls] == [6, 6, 11]
+
+
+def test_stored_statistics_where_they_are_asked_for():
+    one = conditional(frozen_norm=True, settled_fakes=True)
+    before = one.discriminator.net[1].running_mean.clone()
+    alternating(one, source(labels=True))
+    # In D's turn G is in evaluation mode; in its own it trains, and D's statistics rest.
+    assert [call[2:] for call in one.generator.calls] == [(False, False), (True, True)]
+    turns = [call[2:] for call in one.discriminator.calls]
+    assert turns == [(True, True), (True, True), (True, False)]
+    assert one.generator.training
+    assert one.discriminator.net[1].training
+    assert not torch.equal(one.discriminator.net[1].running_mean, before)
+    plain = conditional()
+    alternating(plain, source(labels=True))
+    assert all(call[2:] == (True, True) for call in plain.generator.calls)
+    assert all(call[2:] == (True, True) for call in plain.discriminator.calls)
+
+
+def test_a_game_of_labels_that_cannot_be_played():
+    with pytest.raises(InputError, match="fake_labels must be real or uniform, not 'random'"):
+        conditional(fake_labels="random")
+    with pytest.raises(InputError, match="needs fresh fakes, with labels drawn by chance"):
+        conditional(g_batch=8)
+    with pytest.raises(InputError, match="needs fresh fakes"):
+        conditional(g_batch=8, fake_labels="uniform", reuse_fakes=True)
+    one = conditional()
+    with pytest.raises(InputError, match="Either both players know about labels"):
+        Game(one.generator, game().discriminator, None, None, NonSaturating())

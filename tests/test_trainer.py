@@ -451,6 +451,8 @@ def test_real_images_are_in_the_common_range():
 
 def test_labels_stay_with_their_samples_over_all_passes():
     class Conditional(torch.nn.Module):
+        num_classes = 10
+
         def __init__(self):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(()))

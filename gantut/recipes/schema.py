@@ -31,6 +31,13 @@ class Data(Section):
     mean: float = 0.5
     std: Annotated[float, Field(gt=0)] = 0.5
     shuffle: bool = True
+    replacement: bool = Field(False, description="draw each image by chance from all of them")
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if self.replacement and not self.shuffle:
+            raise ValueError("replacement needs shuffle")
+        return self
 
     @property
     def source(self) -> str:
@@ -79,6 +86,57 @@ class DCGANDiscriminator(Section):
     dropout: Share = 0.0
 
 
+Padding = Literal["same", "valid"]
+
+
+class CGANGenerator(Section):
+    """See :class:`gantut.models.cgan.Generator`."""
+
+    family: Literal["cgan"]
+    latent_dim: Positive = 100
+    embed_dim: Positive = 50
+    side: Positive = 7
+    widths: Annotated[list[Positive], Field(min_length=1)] = [128, 128, 128]
+    kernels: list[Positive] = [4, 4]
+    strides: list[Positive] = [2, 2]
+    paddings: list[Padding] | None = None
+    last_kernel: Positive = 5
+    slope: Share = 0.0
+    norm: Literal["after", "before", "none"] = "after"
+    norm_eps: Annotated[float, Field(gt=0)] = 1e-5
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    label_slope: Share | None = None
+    label_norm: bool = True
+    spectral: Literal["reparametrise", "renormalise"] | None = None
+    init: Literal["glorot", "normal"] = "glorot"
+    output: Literal["tanh", "sigmoid", "identity"] = "tanh"
+    latent: Literal["normal", "uniform"] = "normal"
+
+
+class CGANDiscriminator(Section):
+    """See :class:`gantut.models.cgan.Discriminator`."""
+
+    family: Literal["cgan"]
+    embed_dim: Positive = 50
+    widths: Annotated[list[Positive], Field(min_length=1)] = [128, 128]
+    kernels: list[Positive] = [3, 3]
+    strides: list[Positive] = [2, 2]
+    padding: Padding = "same"
+    pool: list[Annotated[int, Field(ge=0)]] | None = None
+    hidden: list[Positive] = []
+    slope: Share = 0.2
+    norm: Literal["after", "before", "none"] = "after"
+    norm_eps: Annotated[float, Field(gt=0)] = 1e-5
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    label_slope: Share | None = 0.2
+    label_norm: bool = True
+    dropout: Share = 0.4
+    spatial_dropout: Share = 0.0
+    spectral: Literal["reparametrise", "renormalise"] | None = None
+    spectral_label: bool = True
+    init: Literal["glorot", "normal"] = "glorot"
+
+
 class Loss(Section):
     """See :mod:`gantut.losses`."""
 
@@ -122,9 +180,25 @@ class Step(Section):
     n_dis: Positive = 1
     reuse_fakes: bool = False
     stack: bool = False
+    fake_labels: Literal["real", "uniform"] = "real"
+    g_batch: Positive | None = Field(
+        None, description="fakes in the generator's turn; as many as real images if null"
+    )
+    frozen_norm: bool = Field(
+        False, description="D's batch statistics are the stored ones in the generator's turn"
+    )
+    settled_fakes: bool = Field(
+        False, description="fakes for D's turn come from the generator in evaluation mode"
+    )
 
     @model_validator(mode="after")
     def _possible(self):
+        plain = self.g_batch is None and not self.frozen_norm and not self.settled_fakes
+        if not plain and (self.order == "simultaneous" or self.reuse_fakes):
+            raise ValueError(
+                "g_batch, frozen_norm and settled_fakes need order: alternating and "
+                "reuse_fakes: false"
+            )
         if self.n_dis > 1 and (self.order == "simultaneous" or self.reuse_fakes):
             raise ValueError("n_dis above 1 needs order: alternating and reuse_fakes: false")
         return self
@@ -192,12 +266,22 @@ class GANRecipe(BaseRecipe):
     """A generator against a discriminator."""
 
     kind: Literal["gan"] = "gan"
-    generator: MLPGenerator | DCGANGenerator = Field(discriminator="family")
-    discriminator: MLPDiscriminator | DCGANDiscriminator = Field(discriminator="family")
+    generator: MLPGenerator | DCGANGenerator | CGANGenerator = Field(discriminator="family")
+    discriminator: MLPDiscriminator | DCGANDiscriminator | CGANDiscriminator = Field(
+        discriminator="family"
+    )
     loss: Loss = Loss()
     g_optimizer: Adam = Adam()
     d_optimizer: Adam = Adam()
     step: Step = Step()
+
+    @model_validator(mode="after")
+    def _labels_for_both(self):
+        if (self.generator.family == "cgan") != (self.discriminator.family == "cgan"):
+            raise ValueError(
+                "a conditional generator needs a conditional discriminator, and the other way round"
+            )
+        return self
 
 
 class RealRecipe(BaseRecipe):

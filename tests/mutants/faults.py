@@ -28,6 +28,7 @@ LOSSES = "test_losses.py"
 STEPS = "test_steps.py"
 ROUND = "test_models.py::test_one_full_update_of_both_players_by_hand"
 DCGAN = "test_dcgan.py"
+CGAN = "test_cgan.py"
 SAMPLES = "test_metrics_samples.py::"
 INCEPTION = "test_metrics_inception.py::"
 EVALUATE = "test_evaluate.py::"
@@ -97,18 +98,141 @@ FAULTS = [
     fault(
         "reused fakes not detached",
         "steps.py",
-        "game.judge(real, fake.detach(), labels)",
-        "game.judge(real, fake, labels)",
+        "game.judge(real, fake.detach(), labels, fake_labels)",
+        "game.judge(real, fake, labels, fake_labels)",
         STEPS,
     ),
     Fault(
         "fresh fakes not detached",
         "steps.py",
         (
-            ("            with torch.no_grad():\n", "            with nullcontext():\n"),
-            ("game.judge(real, fake.detach(), labels)", "game.judge(real, fake, labels)"),
+            ("with torch.no_grad(), settled:\n", "with settled:\n"),
+            (
+                "game.judge(real, fake.detach(), labels, fake_labels)",
+                "game.judge(real, fake, labels, fake_labels)",
+            ),
         ),
         (f"tests/{STEPS}",),
+    ),
+    fault(
+        "fakes labelled by chance while D is shown the real labels",
+        "steps.py",
+        "both = None if labels is None else torch.cat([labels, fake_labels])",
+        "both = None if labels is None else torch.cat([labels, labels])",
+        STEPS,
+    ),
+    fault(
+        "fakes labelled by chance and shown in a batch of their own with the real labels",
+        "steps.py",
+        "self.discriminator(fake, fake_labels).float(),",
+        "self.discriminator(fake, labels).float(),",
+        STEPS,
+    ),
+    fault(
+        "labels by chance that forget the last class",
+        "steps.py",
+        "torch.randint(self.num_classes, (n,)",
+        "torch.randint(self.num_classes - 1, (n,)",
+        STEPS,
+    ),
+    fault(
+        "D's stored statistics move in the generator's turn",
+        "steps.py",
+        "frozen = evaluating_norms(self.discriminator) if self.frozen_norm else nullcontext()",
+        "frozen = nullcontext()",
+        STEPS,
+    ),
+    fault(
+        "fakes for D's turn made in training mode although settled ones are asked for",
+        "steps.py",
+        "settled = evaluating(game.generator) if game.settled_fakes else nullcontext()",
+        "settled = nullcontext()",
+        STEPS,
+    ),
+    fault(
+        "the generator's turn always as large as the real batch",
+        "steps.py",
+        "n = game.g_batch or n",
+        "n = len(real)",
+        STEPS,
+    ),
+    # --- conditional players
+    fault(
+        "the label ignored in the generator",
+        "models/cgan.py",
+        "torch.cat([maps, self.label_map(labels)], 1)",
+        "torch.cat([maps, 0 * self.label_map(labels)], 1)",
+        CGAN,
+    ),
+    fault(
+        "the label ignored in the discriminator",
+        "models/cgan.py",
+        "torch.cat([images, self.label_map(labels)], 1)",
+        "torch.cat([images, 0 * self.label_map(labels)], 1)",
+        CGAN,
+    ),
+    fault(
+        "the label's index shifted by one",
+        "models/cgan.py",
+        "self.dense(self.embedding(labels))",
+        "self.dense(self.embedding((labels + 1) % self.embedding.num_embeddings))",
+        CGAN,
+    ),
+    fault(
+        "the label's map cut so that neighbouring samples mix",
+        "models/cgan.py",
+        ".view(-1, 1, self.side, self.side)",
+        ".T.reshape(-1, 1, self.side, self.side)",
+        CGAN,
+    ),
+    fault(
+        "spectral normalisation missing on the last layer",
+        "models/cgan.py",
+        "    for layer in list(network.modules()):\n",
+        "    for layer in list(network.modules())[:-1]:\n",
+        CGAN,
+    ),
+    fault(
+        "renormalised in evaluation mode as well",
+        "models/cgan.py",
+        "        if not layer.training:\n            return\n",
+        "",
+        CGAN,
+    ),
+    fault(
+        "the odd pixel of the padding at the upper left",
+        "models/cgan.py",
+        "pads += [total // 2, total - total // 2]",
+        "pads += [total - total // 2, total // 2]",
+        CGAN,
+    ),
+    fault(
+        "a transposed convolution cropped at the wrong end",
+        "models/cgan.py",
+        "x[..., : -self.odd, : -self.odd]",
+        "x[..., self.odd :, self.odd :]",
+        CGAN,
+    ),
+    fault(
+        "normalisation before the activation where it should come after",
+        "models/cgan.py",
+        'normalise + activate if norm == "before"',
+        'normalise + activate if norm != "none"',
+        CGAN,
+    ),
+    fault(
+        "embeddings drawn from N(0, 1)",
+        "models/cgan.py",
+        "nn.init.uniform_(layer.weight, -0.05, 0.05)",
+        "nn.init.normal_(layer.weight)",
+        CGAN,
+    ),
+    fault(
+        "dropout in front of the last layer forgotten",
+        "models/cgan.py",
+        "        if not hidden:\n            layers.append(nn.Dropout(dropout))\n",
+        "",
+        CGAN,
     ),
     fault(
         "the generator's turn leaves gradients in the discriminator",
@@ -725,7 +849,7 @@ FAULTS = [
     fault(
         "every pass leaves the same images out",
         "data.py",
-        "torch.randperm(len(self.image_set), generator",
+        "torch.randperm(n, generator",
         "torch.randperm(self._end, generator",
         "test_data.py::"
         "test_passes_that_leave_images_out_leave_others_out_each_time_and_do_not_count_them",

@@ -1,0 +1,349 @@
+"""The conditional networks: the published ones layer by layer, and how a label gets into them."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from gantut import build, data, recipes
+from gantut.errors import InputError, RecipeError
+from gantut.models import cgan
+from gantut.sampling import evaluating, sample
+from tests import small
+
+SHAPES = {"cgan-mnist-published": (1, 28, 28), "cgan-cifar10-published": (3, 32, 32)}
+SHAPES["sn-cgan-mnist-published"] = (1, 28, 28)
+PUBLISHED = {
+    # Of the generator: trainable, in all; of the discriminator: the same.
+    "cgan-mnist-published": (1_179_418, 1_192_572, 198_853, 200_933),
+    "cgan-cifar10-published": (6_075_847, 6_085_095, 1_500_597, 1_503_797),
+    "sn-cgan-mnist-published": (1_069_522, 1_074_159, 1_895_077, 1_899_634),
+}
+LABELS = torch.tensor([3, 1, 4, 1, 5, 9])
+
+
+def players(name: str) -> tuple[nn.Module, nn.Module]:
+    recipe, shape = recipes.load(name), SHAPES[name]
+    torch.manual_seed(0)
+    return build.generator(recipe, shape), build.discriminator(recipe, shape)
+
+
+def record(network: nn.Module) -> list:
+    """Shapes that go into its convolutions and come out, once it is called."""
+    seen = []
+
+    def hook(_, inputs, out):
+        seen.append((inputs[0].shape[1:], out.shape[1:]))
+
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.register_forward_hook(hook)
+    return seen
+
+
+def narrow(**options) -> cgan.Generator:
+    torch.manual_seed(1)
+    return cgan.Generator(latent_dim=3, embed_dim=2, widths=(4, 4, 4), **options)
+
+
+# --- the published networks ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_of_the_published_networks(name):
+    found = []
+    for player in players(name):
+        trainable = sum(p.numel() for p in player.parameters())
+        # Running means and deviations, and the vectors of the power iterations.
+        kept = sum(
+            b.numel()
+            for key, b in player.named_buffers()
+            if key.endswith(("running_mean", "running_var", ".u"))
+        )
+        found += [trainable, trainable + kept]
+    assert tuple(found) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "generator", "discriminator"),
+    [
+        (
+            "cgan-mnist-published",
+            [(129, 7, 7), (128, 14, 14), (128, 28, 28), (1, 28, 28)],
+            [(2, 28, 28), (128, 14, 14), (128, 7, 7)],
+        ),
+        (
+            "cgan-cifar10-published",
+            [(257, 4, 4), (256, 8, 8), (128, 16, 16), (128, 32, 32), (3, 32, 32)],
+            [(4, 32, 32), (64, 32, 32), (128, 16, 16), (128, 8, 8), (256, 4, 4)],
+        ),
+        (
+            "sn-cgan-mnist-published",
+            [(129, 3, 3), (128, 6, 6), (128, 14, 14), (128, 28, 28), (1, 28, 28)],
+            [(2, 28, 28), (128, 26, 26), (128, 11, 11), (128, 9, 9)],
+        ),
+    ],
+)
+def test_the_shape_of_every_layer_s_output(name, generator, discriminator):
+    g, d = players(name)
+    for player, expected in ((g, generator), (d, discriminator)):
+        seen = record(player)
+        if player is g:
+            images = player(player.sample_z(6), LABELS)
+            assert images.shape == (6, *SHAPES[name])
+        else:
+            assert player(images.detach(), LABELS).shape == (6,)
+        outputs = [tuple(out) for _, out in seen]
+        assert [tuple(seen[0][0]), *outputs] == expected
+    if name == "sn-cgan-mnist-published":
+        dense = [m.out_features for m in d.net.modules() if isinstance(m, nn.Linear)]
+        assert dense == [600, 400, 200, 20, 1]
+        assert d.net(torch.zeros(2, 2, 28, 28)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_first_weights_are_those_of_keras(name):
+    for player in players(name):
+        for key, layer in player.named_modules():
+            if isinstance(layer, nn.Embedding):
+                w = layer.weight.detach()
+                assert w.abs().max() <= 0.05
+                assert w.std() == pytest.approx(0.1 / 12**0.5, rel=0.1)
+            elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                w, places = layer.weight.detach(), layer.weight[0, 0].numel()
+                limit = (6 / (places * (w.shape[0] + w.shape[1]))) ** 0.5
+                assert w.abs().max() <= limit, key
+                if w.numel() > 1000:
+                    assert w.std() == pytest.approx(limit / 3**0.5, rel=0.05), key
+                assert not layer.bias.any()
+            elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                assert (layer.eps, layer.momentum) == (1e-3, 0.01)
+
+
+def test_activation_comes_before_normalisation_as_published():
+    g, d = players("cgan-mnist-published")
+    blocks = [[type(m).__name__ for m in b] for b in g.modules() if isinstance(b, cgan.Block)]
+    assert blocks == [
+        ["Linear", "ReLU", "BatchNorm1d"],
+        ["Linear", "BatchNorm1d"],
+        ["SameConvTranspose2d", "ReLU", "BatchNorm2d"],
+        ["SameConvTranspose2d", "ReLU", "BatchNorm2d"],
+    ]
+    assert [type(m).__name__ for m in d.net] == ["Block", "Block", "Flatten", "Dropout", "Linear"]
+    assert [type(m).__name__ for m in d.net[1]] == ["SameConv2d", "LeakyReLU", "BatchNorm2d"]
+    assert d.net[3].p == 0.4
+    _, d = players("sn-cgan-mnist-published")
+    assert [type(m).__name__ for m in d.net] == [
+        *("Block", "MaxPool2d", "Dropout2d", "Conv2d", "Block", "MaxPool2d", "Dropout2d"),
+        *("Flatten", *["Block", "Dropout"] * 4, "Linear"),
+    ]
+    before = narrow(norm="before")
+    assert [type(m).__name__ for m in before.net[0]][1:] == ["BatchNorm2d", "ReLU"]
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in narrow(norm="none").modules())
+
+
+# --- padding --------------------------------------------------------------------------------------
+
+
+def kernel_rows(n: int, kernel: int, stride: int) -> np.ndarray:
+    """A one-dimensional convolution with "same" padding as a matrix of which tap reads what."""
+    outputs = -(-n // stride)
+    total = max((outputs - 1) * stride + kernel - n, 0)
+    rows = np.zeros((outputs, n))
+    for o in range(outputs):
+        for tap in range(kernel):
+            at = o * stride + tap - total // 2
+            if 0 <= at < n:
+                rows[o, at] = tap + 1
+    return rows
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 7, 10])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_same_padding_is_that_of_keras_and_transposes(kernel, stride):
+    taps = torch.zeros(1, 1, kernel, kernel)
+    taps[0, 0, :, 0] = torch.arange(1.0, kernel + 1)
+    for n in (7, 8, 28):
+        conv = cgan.SameConv2d(1, 1, kernel, stride, bias=False)
+        # The kernel has one column of taps, so that columns are only sampled: look along the rows.
+        conv.weight.data = taps.clone()
+        x = torch.eye(n).view(n, 1, n, 1).expand(-1, -1, -1, n)
+        out = conv(x)
+        assert out.shape[-2:] == (-(-n // stride),) * 2
+        total = max((out.shape[-1] - 1) * stride + kernel - n, 0)
+        inside = -(-(total // 2) // stride)  # a column whose tap reads inside the image
+        assert np.allclose(out[:, 0, :, inside].detach().T, kernel_rows(n, kernel, stride))
+        if kernel >= stride and n % stride == 0:
+            up = cgan.SameConvTranspose2d(1, 1, kernel, stride, bias=False)
+            weight = torch.randn(1, 1, kernel, kernel)
+            up.weight.data = conv.weight.data = weight
+            y, x = torch.randn(1, 1, n // stride, n // stride), torch.randn(1, 1, n, n)
+            # <conv(x), y> = <x, up(y)> for the transpose, and for nothing else.
+            assert up(y).shape == x.shape
+            assert torch.allclose((conv(x) * y).sum(), (x * up(y)).sum(), atol=1e-3)
+
+
+# --- the label --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_both_players_see_the_label_of_each_image(name):
+    g, d = players(name)
+    z = g.sample_z(6)
+    with evaluating(g), evaluating(d), torch.no_grad():
+        images = g(z, LABELS)
+        other = LABELS.clone()
+        other[2] = 7
+        assert [torch.equal(a, b) for a, b in zip(images, g(z, other))] == [
+            i != 2 for i in range(6)
+        ]
+        logits = d(images, LABELS)
+        assert ((logits - d(images, other)).abs() > 1e-7).tolist() == [i == 2 for i in range(6)]
+        # Alone, an image is what it is in company.
+        assert torch.allclose(g(z[2:3], LABELS[2:3]), images[2:3], atol=1e-5)
+
+
+def test_the_label_s_map_is_its_embedding_through_a_dense_layer():
+    g = narrow()
+    with evaluating(g), torch.no_grad():
+        maps = g.label_map(LABELS)
+        assert maps.shape == (6, 1, 7, 7)
+        dense, norm = g.label_map.dense
+        for label, found in zip(LABELS, maps):
+            numbers = dense.weight @ g.label_map.embedding.weight[label] + dense.bias
+            by_hand = (numbers - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+            assert torch.allclose(found.flatten(), by_hand, atol=1e-5)
+        seen = []
+        g.net[0].register_forward_hook(lambda _, inputs, out: seen.append(inputs[0]))
+        z = g.sample_z(6)
+        g(z, LABELS)
+        assert torch.equal(seen[0][:, -1:], maps)
+        assert torch.equal(seen[0][:, :-1].flatten(1), g.project(z))
+    _, d = players("cgan-mnist-published")
+    assert d.label_map.embedding.weight is not g.label_map.embedding.weight
+
+
+# --- spectral normalisation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["reparametrise", "renormalise"])
+def test_every_layer_has_a_spectral_norm_of_one(how):
+    torch.manual_seed(2)
+    options = {"widths": (8, 8), "spectral": how, "norm": "none"}
+    d = cgan.Discriminator(embed_dim=3, **options)
+    g = narrow(spectral=how)
+    x, y = torch.randn(4, 1, 28, 28), torch.tensor([0, 1, 2, 3])
+    for _ in range(200):  # passes in training mode: one power iteration each
+        d(x, y), g(g.sample_z(4), y)
+    for player, count in ((d, 4), (g, 5)):
+        layers = [
+            m for m in player.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+        ]
+        assert len(layers) == count
+        for layer in layers:
+            norm = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)
+            assert norm == pytest.approx(1, abs=2e-2)
+    free = cgan.Discriminator(embed_dim=3, **options, spectral_label=False)
+    dense = free.label_map.dense[0]
+    assert not parametrize.is_parametrized(dense)
+    assert not hasattr(dense, "u")
+
+
+def test_renormalising_is_for_good_and_in_training_mode_only():
+    torch.manual_seed(3)
+    layer = nn.Linear(5, 4)
+    cgan.Renormalise(layer)
+    before = layer.weight.detach().clone()
+    layer.eval()(torch.zeros(1, 5))
+    assert torch.equal(layer.weight, before)
+    u = layer.u.clone()
+    layer.train()(torch.zeros(1, 5))
+    v = F.normalize(before.T @ u, dim=0)
+    u = F.normalize(before @ v, dim=0)
+    assert torch.allclose(layer.weight, before / (u @ before @ v), atol=1e-6)
+    assert torch.allclose(layer.u, u, atol=1e-6)
+    # Gradients do not see the division; those of the reparametrisation do.
+    layer(torch.ones(1, 5)).sum().backward()
+    assert torch.allclose(layer.weight.grad, torch.ones(4, 5))
+
+
+# --- sampling and mistakes ------------------------------------------------------------------------
+
+
+def test_a_label_gives_its_class_from_the_same_latent_vectors():
+    g = narrow().eval()
+    images = sample(g, 20, torch.arange(20) % 10)
+    sevens = sample(g, 20, torch.full((20,), 7))
+    same = [torch.equal(a, b) for a, b in zip(images, sevens)]
+    assert same == [i % 10 == 7 for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "give it labels, whole numbers from 0 to 9"),
+        (torch.tensor([0, 10]), "Labels are whole numbers from 0 to 9; 10 is none"),
+        (torch.tensor([-1, 0]), "-1 is none"),
+        (torch.tensor([0.0, 1.0]), "Labels are whole numbers from 0 to 9, not of type float32"),
+        (torch.tensor([True, False]), "not of type bool"),
+        (torch.tensor([1, 2, 3]), r"2 images need 2 labels, not labels of shape \(3,\)"),
+        (torch.tensor([[1, 2]]), r"not labels of shape \(1, 2\)"),
+    ],
+)
+def test_labels_that_do_not_fit(labels, message):
+    with pytest.raises(InputError, match=message):
+        sample(narrow(), 2, labels)
+
+
+def test_labels_to_a_generator_without_classes():
+    trainer = small.trainer()
+    with pytest.raises(InputError, match="knows no classes; sample from it without labels"):
+        trainer.sample(2, torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernels": (4,)}, "kernels needs 2 values here, one for each layer, not 1"),
+        ({"side": 6}, "end at 24 x 24, and an image has 28 x 28"),
+        ({"norm": "between"}, "norm must be one of after, before, none, not 'between'"),
+        ({"spectral": "yes"}, "spectral must be one of None, reparametrise, renormalise"),
+        ({"paddings": ("same", "full")}, "paddings must be one of same, valid, not 'full'"),
+        ({"kernels": (1, 4)}, "A kernel of 1 leaves gaps at a stride of 2"),
+    ],
+)
+def test_layers_that_do_not_fit(options, message):
+    with pytest.raises(InputError, match=message):
+        narrow(**options)
+
+
+def test_a_discriminator_with_more_pooling_than_pixels():
+    widths = {"widths": (2,) * 6, "kernels": (3,) * 6, "strides": (1,) * 6}
+    with pytest.raises(InputError, match="Nothing is left of the maps"):
+        cgan.Discriminator(**widths, padding="valid", pool=range(6))
+
+
+def test_one_conditional_player_alone_is_an_error_of_the_recipe():
+    with pytest.raises(RecipeError, match="a conditional generator needs a conditional discr"):
+        recipes.load("mlp-mnist", ["generator={family: cgan}"])
+
+
+def test_images_without_labels_are_refused():
+    recipe = recipes.load("cgan-mnist-published", ["train.batch_size=16"])
+    with pytest.raises(InputError, match="is conditional and needs labels"):
+        build.trainer(recipe, images=small.images(32), device="cpu")
+
+
+def test_the_number_of_classes_is_that_of_the_data():
+    images = small.images(32)
+    three = data.ImageSet(images.images, torch.arange(32) % 3, ("a", "b", "c"))
+    recipe = recipes.load("cgan-mnist-published", ["train.batch_size=16"])
+    trainer = build.trainer(recipe, images=three, device="cpu")
+    assert trainer.game.num_classes == 3
+    assert copy.deepcopy(trainer.game.generator).label_map.embedding.num_embeddings == 3
+    with pytest.raises(InputError, match="whole numbers from 0 to 2"):
+        trainer.sample(1, torch.tensor([3]))
