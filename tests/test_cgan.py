@@ -13,7 +13,7 @@ from gantut import build, data, recipes
 from gantut.errors import InputError, RecipeError
 from gantut.models import cgan
 from gantut.sampling import evaluating, sample
-from tests import small
+from tests import byhand_cgan, small
 
 SHAPES = {"cgan-mnist-published": (1, 28, 28), "cgan-cifar10-published": (3, 32, 32)}
 SHAPES["sn-cgan-mnist-published"] = (1, 28, 28)
@@ -347,3 +347,76 @@ def test_the_number_of_classes_is_that_of_the_data():
     assert copy.deepcopy(trainer.game.generator).label_map.embedding.num_embeddings == 3
     with pytest.raises(InputError, match="whole numbers from 0 to 2"):
         trainer.sample(1, torch.tensor([3]))
+
+
+# --- one full update of both players, against the one written out in tests/byhand_cgan.py ----------
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def state(network: nn.Module) -> dict[str, torch.Tensor]:
+    trained = dict(network.named_parameters())
+    return {
+        key: value.detach().clone().requires_grad_(key in trained)
+        for key, value in network.state_dict().items()
+    }
+
+
+NARROW = {
+    "cgan-mnist-published": ["generator.widths=[3, 3, 3]", "discriminator.widths=[3, 3]"],
+    "cgan-cifar10-published": [
+        "generator.widths=[3, 3, 3, 2]",
+        "discriminator.widths=[2, 3, 3, 3]",
+    ],
+    "sn-cgan-mnist-published": [
+        *("generator.widths=[3, 3, 3, 3]", "discriminator.widths=[3, 3, 3]"),
+        *("discriminator.hidden=[6, 5, 4, 3]", "discriminator.spatial_dropout=0"),
+        *("loss.smoothing=0", "step.g_batch=16"),
+    ],
+}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_one_full_update_of_both_players_by_hand(name):
+    small_batch = ["train.batch_size=8", "discriminator.dropout=0", "generator.embed_dim=4"]
+    recipe = recipes.load(name, [*NARROW[name], *small_batch, "discriminator.embed_dim=4"])
+    channels, side, _ = SHAPES[name]
+    rng = torch.Generator().manual_seed(6)
+    pixels = torch.randint(0, 256, (8, channels, side, side), generator=rng, dtype=torch.uint8)
+    images = data.ImageSet(pixels, torch.arange(8), tuple("0123456789"))
+    trainer = build.trainer(recipe, device="cpu", images=images)
+    game = trainer.game
+    g, d = state(game.generator), state(game.discriminator)
+    of_g, of_d = [], []
+    game.generator.register_forward_pre_hook(lambda _, inputs: of_g.append(inputs))
+    game.discriminator.register_forward_pre_hook(lambda _, inputs: of_d.append(inputs))
+    trainer.fit(iterations=1)
+
+    real, labels = (x[:8].detach() for x in of_d[0])
+    system = byhand_cgan.SYSTEMS[name]
+    if name.startswith("sn-"):
+        assert [len(z) for z, _ in of_g] == [8, 16]
+        assert 0 <= real.min() < 0.1 < 0.9 < real.max() <= 1
+        d_loss, g_loss = byhand_cgan.stacked_round(g, d, real, labels, of_g, system)
+    else:
+        ((z, y),) = of_g
+        assert torch.equal(y, labels)
+        d_loss, g_loss = byhand_cgan.simultaneous_round(g, d, real, labels, z, system)
+    assert trainer.latest["d_loss"] == pytest.approx(d_loss.item(), rel=1e-6)
+    assert trainer.latest["g_loss"] == pytest.approx(g_loss.item(), rel=1e-6)
+    for network, expected in ((game.generator, g), (game.discriminator, d)):
+        found = network.state_dict()
+        for key, value in expected.items():
+            if key.endswith("num_batches_tracked"):
+                continue
+            # Adam's first step is almost the sign of a slope; where that is a rounding error, the
+            # weight may have gone either way.
+            apart = (found[key] - value.detach()).abs()
+            assert (apart <= 2.1 * system["lr"]).all(), key
+            assert (apart > 0.02 * system["lr"]).double().mean() < 0.02, key

@@ -228,6 +228,35 @@ FAULTS = [
         CGAN,
     ),
     fault(
+        "players that update one after the other where they should at once",
+        "steps.py",
+        'STEPS = {"alternating": alternating, "simultaneous": simultaneous}',
+        'STEPS = {"alternating": alternating, "simultaneous": alternating}',
+        CGAN,
+    ),
+    fault(
+        "the decay writes both players' rates into the generator's optimiser",
+        "build.py",
+        "schedule(s, game.optimizers[k], per_epoch, t.epochs) for k",
+        "schedule(s, next(iter(game.optimizers.values())), per_epoch, t.epochs) for k",
+        "test_trainer.py",
+    ),
+    fault(
+        "embeddings shared between the players",
+        "build.py",
+        "        d = discriminator(recipe, shape, classes).to(device, **layout)\n",
+        "        d = discriminator(recipe, shape, classes).to(device, **layout)\n"
+        "        d.label_map.embedding = g.label_map.embedding\n",
+        CGAN,
+    ),
+    fault(
+        "labels of the generator's turn out of step with their images",
+        "steps.py",
+        "g_loss = game.loss.generator(game.judge_fake(fake, fake_labels))",
+        "g_loss = game.loss.generator(game.judge_fake(fake, fake_labels.roll(1)))",
+        CGAN,
+    ),
+    fault(
         "dropout in front of the last layer forgotten",
         "models/cgan.py",
         "        if not hidden:\n            layers.append(nn.Dropout(dropout))\n",
