@@ -36,8 +36,12 @@ from gantut.metrics import (
     density_coverage,
     frechet_distance,
     frechet_from_moments,
+    intra_class_frechet,
     kernel_distance,
+    label_agreement,
+    one_minus_pixel_mse,
     precision_recall,
+    within_class_diversity,
 )
 from gantut.metrics.features import Eyes, FeatureSet, Judge, check_network, network
 from gantut.metrics.frechet import check_enough, moments
@@ -84,6 +88,7 @@ def measurements(
     eyes: Eyes,
     progress: bool = False,
     keep: bool = False,
+    labels: Tensor | None = None,
 ) -> list[dict]:
     """All metrics of a set of images: rows with metric, value, standard error, estimator, ...
 
@@ -93,6 +98,8 @@ def measurements(
         eyes: the Inception network, or a classifier, whose class probabilities are measured too.
         progress: show a progress bar on standard error.
         keep: leave in the cache what the Inception network makes of the images.
+        labels: int64 ``[N]``, the classes that a conditional generator was told to make; with
+            them come the metrics of :mod:`gantut.metrics.labels`, in the eyes of a classifier.
 
     Raises:
         InputError: images that do not go with the reference, or too few of either.
@@ -121,6 +128,17 @@ def measurements(
         score = classifier_score(p, SCORE_SPLITS)
         error = score.std / math.sqrt(SCORE_SPLITS - 1)
         add("classifier_score", score.mean, error, f"mean of {SCORE_SPLITS} splits", None)
+        if labels is not None:
+            agreement = label_agreement(p, labels)
+            for label, share in enumerate(agreement.per_class.tolist()):
+                n = int(agreement.confusion[label].sum())
+                if n:
+                    error = math.sqrt(share * (1 - share) / n)
+                    add("label_agreement", share, error, "likeliest class is the label", None)
+                    rows[-1] |= {"of": f"class {label}", "samples": n}
+            share = agreement.overall
+            error = math.sqrt(share * (1 - share) / len(p))
+            add("label_agreement", share, error, "likeliest class is the label", None)
     to = str(reference)
     # In parts that are kept until there is a result: the Inception network needs minutes to hours.
     seen = FeatureSet(ImageSet(to_uint8(images), name="samples", split="now"), eyes, progress)
@@ -138,6 +156,21 @@ def measurements(
         add(metric, value, None, f"{k} nearest neighbours", to)
     for metric, value in density_coverage(features, real, more)._asdict().items():
         add(metric, value, None, f"{more} nearest neighbours", to)
+    if labels is not None and isinstance(eyes, Judge):
+        real_labels = reference.images.labels
+        sets = (features, labels, real, real_labels)
+        counts = torch.cat([labels.bincount(), real_labels.bincount()])
+        if counts.min() > eyes.feature_dim:
+            distances = intra_class_frechet(*sets)
+            estimator = "mean over classes, Gaussians, covariances divided by n - 1"
+            add("intra_class_frechet", distances.mean().item(), None, estimator, to)
+        ratios = within_class_diversity(*sets)
+        estimator = "mean over classes, squared distances over those of real images"
+        add("within_class_diversity", ratios.mean().item(), None, estimator, to)
+        pixels = one_minus_pixel_mse(
+            images, labels, data.scale(reference.images.images), real_labels
+        )
+        add("one_minus_pixel_mse", pixels, None, "pairs of the same class, pixels in [0, 1]", to)
     if slow and not keep:
         seen.forget()
     return rows
@@ -209,13 +242,14 @@ def evaluate(
     )
     results = []
     for stage in run.stages if features == "classifier" else [run]:
-        fakes = stage.sample(samples, stage.every_class(samples))
+        labels = stage.every_class(samples)
+        fakes = stage.sample(samples, labels)
         about = {"seed": run.config.seed, "epoch": stage.epoch}
         for n in sorted(fewer):
             for row in measurements(fakes[:n], to, eyes, progress, keep=True):
                 metric = row.pop("metric")
                 results.append({"metric": metric, "of": f"the first {n:,}", **row, **about})
-        for row in measurements(fakes, to, eyes, progress):
+        for row in measurements(fakes, to, eyes, progress, labels=labels):
             results.append({**row, **about})
     return results
 

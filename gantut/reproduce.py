@@ -316,9 +316,12 @@ def _tables(made: list[tuple[Run, list[dict]]]) -> dict[str, list[str]]:
     references: dict[tuple, dict] = {}
     for run, rows in made:
         for r in rows:
-            key = (r.get("of", "samples"), r["samples"], r["network"])
+            of, column = r.get("of", "samples"), r["metric"]
+            if of.startswith("class "):
+                of, column = f"{column} by class", of
+            key = (of, r["samples"], r["network"])
             line = groups.setdefault(key, {}).setdefault((run.config.seed, r["epoch"]), {})
-            line[r["metric"]] = r["value"]
+            line[column] = r["value"]
             if r["reference"]:
                 references.setdefault(key, {})[r["reference"]] = None
     tables = {}

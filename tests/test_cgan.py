@@ -420,3 +420,26 @@ def test_one_full_update_of_both_players_by_hand(name):
             apart = (found[key] - value.detach()).abs()
             assert (apart <= 2.1 * system["lr"]).all(), key
             assert (apart > 0.02 * system["lr"]).double().mean() < 0.02, key
+
+
+def test_a_run_resumed_in_the_middle_of_its_decay_equals_the_one_never_stopped(tmp_path):
+    every = ["g_optimizer.schedule.every=1", "d_optimizer.schedule.every=1"]
+    rates = ["g_optimizer.lr=2e-4", "d_optimizer.lr=1e-4", "d_optimizer.schedule.factor=0.5"]
+    settings = [*NARROW["sn-cgan-mnist-published"], *every, *rates, "train.batch_size=8"]
+    recipe = recipes.load("sn-cgan-mnist-published", [*settings, "discriminator.dropout=0.3"])
+
+    def fresh(folder):
+        return build.trainer(recipe, folder, "cpu", images=small.images(40, labels=True))
+
+    whole = fresh(tmp_path / "whole").fit(epochs=4)
+    fresh(tmp_path / "part").fit(iterations=13)  # in the third epoch of five rounds
+    rest = fresh(tmp_path / "part").load()
+    lr = {name: o.param_groups[0]["lr"] for name, o in rest.game.optimizers.items()}
+    assert lr == pytest.approx({"generator": 2e-4 * 0.8**2, "discriminator": 1e-4 * 0.5**2})
+    rest.fit(epochs=4)
+    lr = {name: o.param_groups[0]["lr"] for name, o in rest.game.optimizers.items()}
+    assert lr == pytest.approx({"generator": 2e-4 * 0.8**4, "discriminator": 1e-4 * 0.5**4})
+    for network, other in zip(whole.game.modules.values(), rest.game.modules.values()):
+        assert small.same(small.weights(network), small.weights(other))
+    ours, theirs = whole.history.as_dict(), rest.history.as_dict()
+    assert all(np.array_equal(ours[k], theirs[k]) for k in ours if k != "seconds")

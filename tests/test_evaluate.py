@@ -109,6 +109,47 @@ def test_precision_is_of_the_images_and_recall_of_the_reference():
     assert found["coverage"] < 0.3
 
 
+def test_labels_bring_the_metrics_of_conditional_generators():
+    test, train = (data.load("mnist", split).subset(2500) for split in ("test", "train"))
+    eyes = judge()
+    labels = train.labels.clone()
+    labels[:250] = (labels[:250] + 1) % 10  # a tenth told something else
+    rows = measurements(data.scale(train.images), FeatureSet(test, eyes), eyes, labels=labels)
+    by_class = [r for r in rows if "of" in r]
+    assert [r["of"] for r in by_class] == [f"class {k}" for k in range(10)]
+    assert [r["samples"] for r in by_class] == labels.bincount().tolist()
+    found = {r["metric"]: r for r in rows if "of" not in r}
+    assert found["label_agreement"]["value"] == pytest.approx(0.9, abs=0.01)
+    assert found["label_agreement"]["standard_error"] == pytest.approx(0.006, abs=0.001)
+    mean = np.average([r["value"] for r in by_class], weights=[r["samples"] for r in by_class])
+    assert found["label_agreement"]["value"] == pytest.approx(mean)
+    # Strangers within a class move its distance and widen it.
+    right = measurements(
+        data.scale(train.images), FeatureSet(test, eyes), eyes, labels=train.labels
+    )
+    true = {r["metric"]: r["value"] for r in right}
+    assert true["within_class_diversity"] == pytest.approx(1, abs=0.15)
+    assert true["intra_class_frechet"] < 0.5 * found["intra_class_frechet"]["value"]
+    assert true["within_class_diversity"] < 0.8 * found["within_class_diversity"]["value"]
+    assert true["one_minus_pixel_mse"] == pytest.approx(0.893, abs=0.005)
+    assert found["one_minus_pixel_mse"]["value"] < true["one_minus_pixel_mse"]
+    assert found["intra_class_frechet"]["reference"] == "mnist test, 2500 images"
+
+
+@pytest.mark.usefixtures("own")
+def test_a_conditional_run_is_told_every_class_as_often(tmp_path):
+    narrow = ["generator.widths=[2, 2, 2]", "discriminator.widths=[2, 2]", "data.limit=64"]
+    recipe = recipes.load("cgan-mnist-published", [*narrow, "train.batch_size=16"])
+    trainer = build.trainer(recipe, tmp_path, "cpu")
+    weights.save(trainer.generator, tmp_path / "generator.safetensors")
+    (tmp_path / "config.yaml").write_text(recipes.to_yaml(recipe))
+    runs.write_json(tmp_path / "run.json", {"epochs": 1.0, "image_shape": [1, 28, 28]})
+    rows = evaluate.evaluate(Run(tmp_path), 500)
+    assert [r["samples"] for r in rows if "of" in r] == [50] * 10
+    assert "intra_class_frechet" not in {r["metric"] for r in rows}  # 50 images, 128 features
+    assert {"label_agreement", "within_class_diversity"} <= {r["metric"] for r in rows}
+
+
 def test_the_weights_of_the_inception_network_are_fetched_beforehand(own, gantut, monkeypatch):
     two = {"a": np.zeros((3, 4)), "b": np.zeros(1000)}
     monkeypatch.setattr(sources, "inception_weights", lambda: two)

@@ -327,6 +327,19 @@ def test_a_card_says_what_each_seed_cost_and_gave(train):
     assert "against mnist test" in lines[head - 2]
 
 
+def test_a_card_has_one_table_of_all_classes(train):
+    run = measured(train(), 5.0)
+    row = run.metrics[0] | {"metric": "label_agreement", "samples": 20}
+    by_class = [row | {"of": f"class {k}", "value": 0.1 * k} for k in range(3)]
+    page = reproduce.card(run.config, run.info, [(run, run.metrics + by_class)])
+    lines = page.splitlines()
+    title = next(
+        i for i, line in enumerate(lines) if "20 images (label_agreement by class)" in line
+    )
+    assert lines[title + 2] == "| seed | epoch | class 0 | class 1 | class 2 |"
+    assert lines[title + 4].endswith("| 0 | 0.1 | 0.2 |")
+
+
 def test_a_published_history_is_short_and_large_weights_stay_out_unless_asked_for(
     train, tmp_path, monkeypatch
 ):

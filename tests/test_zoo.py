@@ -78,7 +78,8 @@ def test_every_measurement_says_what_it_depends_on(name):
             "seed",
             "epoch",
         }
-        assert m["samples"] >= (3000 if "of" in m else run.config.reproduce.samples)
+        least = run.config.reproduce.samples
+        assert m["samples"] >= (least // 10 if "of" in m else least)
         alone = ("confident_share", "class_entropy", "classifier_score")
         assert (m["reference"] is None) == (m["metric"] in alone)
     measured, planned = {m["seed"] for m in run.metrics}, set(run.config.reproduce.seeds)

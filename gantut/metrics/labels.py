@@ -1,0 +1,147 @@
+"""Does a conditional generator do as it is told, and how varied is what it makes of each class?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantut.errors import InputError
+from gantut.metrics.frechet import frechet_distance
+from gantut.metrics.tables import pair
+
+
+class Agreement(NamedTuple):
+    """How often a classifier sees the class that was asked for.
+
+    ``overall`` in [0, 1]; ``per_class`` ``[K]``, nan for a class that was not asked for;
+    ``confusion`` int64 ``[K, K]``: images of each asked class (rows) by the class seen (columns).
+    """
+
+    overall: float
+    per_class: Tensor
+    confusion: Tensor
+
+
+def label_agreement(probabilities: Tensor, labels: Tensor) -> Agreement:
+    """Does the classifier see what was asked for?
+
+    The classifier must not have seen the generator: one that was trained with it would agree with
+    its habits.  Even on real images an independent classifier is not always right; its accuracy is
+    the most that can be expected.
+
+    Args:
+        probabilities: ``[N, K]``, of a classifier.
+        labels: int64 ``[N]``, the classes asked for.
+
+    Raises:
+        InputError: tables that do not go together, or labels outside 0 to K - 1.
+    """
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        raise InputError(
+            "Agreement needs probabilities [N, K] and labels [N] of the same images, not "
+            f"{list(probabilities.shape)} and {list(labels.shape)}."
+        )
+    k = probabilities.shape[1]
+    if labels.is_floating_point() or labels.min() < 0 or labels.max() >= k:
+        raise InputError(f"Labels are whole numbers from 0 to {k - 1}.")
+    seen = probabilities.argmax(1)
+    confusion = torch.bincount(labels * k + seen, minlength=k * k).view(k, k)
+    right = confusion.diagonal().double()
+    return Agreement(
+        overall=(right.sum() / len(labels)).item(),
+        per_class=right / confusion.sum(1),
+        confusion=confusion,
+    )
+
+
+def _by_class(features, labels, real_features, real_labels, at_least, why):
+    fakes, real = pair(features, real_features, 2, why)
+    labels, real_labels = torch.as_tensor(labels), torch.as_tensor(real_labels)
+    if len(labels) != len(fakes) or len(real_labels) != len(real):
+        raise InputError(f"For {why}, each row of features needs its label.")
+    for label in real_labels.unique().tolist():
+        mine, theirs = fakes[labels == label], real[real_labels == label]
+        if min(len(mine), len(theirs)) < at_least:
+            raise InputError(
+                f"{why[0].upper()}{why[1:]} needs at least {at_least} images of each class, and of "
+                f"class {label} there are {len(mine)} and {len(theirs)} real ones."
+            )
+        yield mine, theirs
+
+
+def intra_class_frechet(
+    features: Tensor | np.ndarray,
+    labels: Tensor,
+    real_features: Tensor | np.ndarray,
+    real_labels: Tensor,
+) -> Tensor:
+    """The Fréchet distance within each class, float64 ``[K]``, in the order of the labels.
+
+    Their mean is the intra-class FID where the features are the Inception network's (Miyato &
+    Koyama 2018, section 5).  It sees what the distance of all classes together does not: a class
+    whose images are those of another.
+
+    Args:
+        features: ``[N, F]`` of fakes, and ``real_features`` ``[M, F]`` of real images.
+        labels, real_labels: int64 ``[N]`` and ``[M]``.
+
+    Raises:
+        InputError: tables that do not go together, or a class with fewer images than features.
+    """
+    need = torch.as_tensor(features).shape[-1] + 1
+    why = "the Fréchet distance within classes"
+    classes = _by_class(features, labels, real_features, real_labels, need, why)
+    return torch.tensor([frechet_distance(a, b) for a, b in classes], dtype=torch.float64)
+
+
+def within_class_diversity(
+    features: Tensor | np.ndarray,
+    labels: Tensor,
+    real_features: Tensor | np.ndarray,
+    real_labels: Tensor,
+) -> Tensor:
+    """How far apart two images of a class lie, compared with real ones, float64 ``[K]``.
+
+    The mean squared distance of two fakes of the class over that of two real images: 1 for a
+    perfect generator, 0 for one that has a single image for each class.
+
+    Args, and the errors raised, as in :func:`intra_class_frechet`; two images of a class suffice.
+    """
+    classes = _by_class(
+        features, labels, real_features, real_labels, 2, "the diversity within classes"
+    )
+    # The mean squared distance of two independent rows is twice the sum of the variances.
+    ratios = [
+        a.double().var(0).sum() / b.double().var(0).sum().clamp(min=1e-12) for a, b in classes
+    ]
+    return torch.stack(ratios)
+
+
+def one_minus_pixel_mse(images: Tensor, labels: Tensor, real: Tensor, real_labels: Tensor) -> float:
+    """1 - the mean squared error of pixels in [0, 1], each fake against a real image of its class.
+
+    Published conditional GANs have called this an accuracy.  It is none: a blur scores more than a
+    real image, and a wrong class nearly as much (chapter 7).
+
+    Args:
+        images: fakes ``[N, C, H, W]`` in [-1, 1]; ``labels`` int64 ``[N]``.
+        real: ``[M, C, H, W]`` in [-1, 1]; ``real_labels`` int64 ``[M]``.  The fakes of a class are
+            paired with its real images in the order given, over and over.
+
+    Raises:
+        InputError: images of different shapes, or a class without real images.
+    """
+    if images.shape[1:] != real.shape[1:]:
+        raise InputError(
+            f"Images of {list(images.shape[1:])} and of {list(real.shape[1:])} have no pixels in common."
+        )
+    total = 0.0
+    for label in labels.unique():
+        of_class = (real_labels == label).nonzero()[:, 0]
+        mine = images[labels == label]
+        if not len(of_class):
+            raise InputError(f"There are no real images of class {label.item()}.")
+        partners = of_class.repeat(-(-len(mine) // len(of_class)))[: len(mine)]
+        total += ((mine - real[partners]) / 2).square().sum().item()
+    return 1 - total / images.numel()
