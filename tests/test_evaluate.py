@@ -137,15 +137,24 @@ def test_labels_bring_the_metrics_of_conditional_generators():
 
 
 @pytest.mark.usefixtures("own")
-def test_a_conditional_run_is_told_every_class_as_often(tmp_path):
+def test_a_conditional_run_is_told_every_class_as_often(tmp_path, monkeypatch):
     narrow = ["generator.widths=[2, 2, 2]", "discriminator.widths=[2, 2]", "data.limit=64"]
     recipe = recipes.load("cgan-mnist-published", [*narrow, "train.batch_size=16"])
     trainer = build.trainer(recipe, tmp_path, "cpu")
     weights.save(trainer.generator, tmp_path / "generator.safetensors")
     (tmp_path / "config.yaml").write_text(recipes.to_yaml(recipe))
     runs.write_json(tmp_path / "run.json", {"epochs": 1.0, "image_shape": [1, 28, 28]})
+    test = data.load("mnist", "test")
+    of_class = [data.scale(test.images[test.labels == k]) for k in range(10)]
+
+    def obeys(self, n, labels):
+        return torch.stack([of_class[label][i] for i, label in enumerate(labels)])
+
+    monkeypatch.setattr(Run, "sample", obeys)
     rows = evaluate.evaluate(Run(tmp_path), 500)
     assert [r["samples"] for r in rows if "of" in r] == [50] * 10
+    (overall,) = [r for r in rows if r["metric"] == "label_agreement" and "of" not in r]
+    assert overall["value"] > 0.98
     assert "intra_class_frechet" not in {r["metric"] for r in rows}  # 50 images, 128 features
     assert {"label_agreement", "within_class_diversity"} <= {r["metric"] for r in rows}
 

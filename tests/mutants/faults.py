@@ -28,7 +28,7 @@ LOSSES = "test_losses.py"
 STEPS = "test_steps.py"
 ROUND = "test_models.py::test_one_full_update_of_both_players_by_hand"
 DCGAN = "test_dcgan.py"
-CGAN = "test_cgan.py"
+CGAN, LABELS = "test_cgan.py", "test_metrics_labels.py"
 SAMPLES = "test_metrics_samples.py::"
 INCEPTION = "test_metrics_inception.py::"
 EVALUATE = "test_evaluate.py::"
@@ -226,6 +226,62 @@ FAULTS = [
         "nn.init.uniform_(layer.weight, -0.05, 0.05)",
         "nn.init.normal_(layer.weight)",
         CGAN,
+    ),
+    fault(
+        "the confusion table with asked and seen exchanged",
+        "metrics/labels.py",
+        "torch.bincount(labels * k + seen, minlength=k * k)",
+        "torch.bincount(seen * k + labels, minlength=k * k)",
+        LABELS,
+    ),
+    fault(
+        "a class's agreement divided by how often it was seen",
+        "metrics/labels.py",
+        "right / confusion.sum(1)",
+        "right / confusion.sum(0)",
+        LABELS,
+    ),
+    fault(
+        "the distance within classes between all fakes and all real images",
+        "metrics/labels.py",
+        "mine, theirs = fakes[labels == label], real[real_labels == label]",
+        "mine, theirs = fakes, real",
+        LABELS,
+    ),
+    fault(
+        "diversity of deviations in place of squared distances",
+        "metrics/labels.py",
+        "a.double().var(0).sum() / b.double().var(0)",
+        "a.double().std(0).sum() / b.double().std(0)",
+        LABELS,
+    ),
+    fault(
+        "the pixel score on pixels in [-1, 1]",
+        "metrics/labels.py",
+        "total += ((mine - real[partners]) / 2)",
+        "total += (mine - real[partners])",
+        LABELS,
+    ),
+    fault(
+        "a conditional run measured on other labels than it was told",
+        "evaluate.py",
+        "for row in measurements(fakes, to, eyes, progress, labels=labels):",
+        "for row in measurements(fakes, to, eyes, progress, labels=labels.roll(1)):",
+        EVALUATE + "test_a_conditional_run_is_told_every_class_as_often",
+    ),
+    fault(
+        "a label on the command line that is not heeded",
+        "cli.py",
+        "labels = loaded.every_class(count) if label is None else [label] * count",
+        "labels = loaded.every_class(count)",
+        "test_cli.py::test_samples_of_a_class",
+    ),
+    fault(
+        "the best epoch asked for and the last one drawn",
+        "cli.py",
+        "        loaded = loaded.best\n",
+        "        loaded = loaded\n",
+        "test_cli.py::test_samples_of_the_best_epoch",
     ),
     fault(
         "players that update one after the other where they should at once",
