@@ -304,7 +304,9 @@ def main() -> None:
     except GantutError as error:
         _fail(str(error), error.exit_code)
     except UsageError as error:
-        _fail(f"{error.format_message().rstrip('.')}. 'gantut --help' shows what there is.", 2)
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?", "!")) else "."
+        _fail(f"{message}{stop} 'gantut --help' shows what there is.", 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     except BrokenPipeError:

@@ -220,7 +220,7 @@ def test_sizes_that_cannot_be():
         ),
         (
             "generator.family=cnn",
-            "recipe dcgan-mnist: generator.family must be one of 'mlp', 'dcgan', not 'cnn'.",
+            "recipe dcgan-mnist: generator.family must be one of 'mlp', 'dcgan', 'cgan', not 'cnn'.",
         ),
         ("generator={latent_dim: 8}", "recipe dcgan-mnist: the key generator.family is missing."),
     ],
