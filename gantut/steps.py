@@ -47,7 +47,8 @@ class Game:
             ``fake_labels="uniform"`` where the players are conditional.
         frozen_norm: in the generator's turn, D's batch normalisation takes its stored statistics.
         settled_fakes: fakes for the discriminator's turn come from the generator in evaluation
-            mode.
+            mode.  This and the two before are of alternating rounds: simultaneous ones have no
+            turns.
         autocast: makes the context in which networks run forward; for mixed precision.
     """
 

@@ -332,6 +332,12 @@ def test_one_conditional_player_alone_is_an_error_of_the_recipe():
         recipes.load("mlp-mnist", ["generator={family: cgan}"])
 
 
+def test_weights_that_change_in_each_pass_need_one_pass():
+    with pytest.raises(RecipeError, match="renormalise changes weights in each pass"):
+        recipes.load("sn-cgan-mnist-published", ["step.stack=false"])
+    assert recipes.load("sn-cgan-mnist", ["step.stack=false"])
+
+
 def test_images_without_labels_are_refused():
     recipe = recipes.load("cgan-mnist-published", ["train.batch_size=16"])
     with pytest.raises(InputError, match="is conditional and needs labels"):

@@ -276,10 +276,15 @@ class GANRecipe(BaseRecipe):
     step: Step = Step()
 
     @model_validator(mode="after")
-    def _labels_for_both(self):
+    def _players_that_can_play(self):
         if (self.generator.family == "cgan") != (self.discriminator.family == "cgan"):
             raise ValueError(
                 "a conditional generator needs a conditional discriminator, and the other way round"
+            )
+        if getattr(self.discriminator, "spectral", None) == "renormalise" and not self.step.stack:
+            raise ValueError(
+                "discriminator.spectral: renormalise changes weights in each pass, so real and fake "
+                "images must go through in one: it needs step.stack: true"
             )
         return self
 
