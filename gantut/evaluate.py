@@ -74,11 +74,12 @@ def measure(images: Tensor, reference: Tensor, eyes: Judge) -> dict[str, float]:
         reference: real images, ``[M, C, H, W]`` in [-1, 1].
         eyes: whose features and probabilities.
     """
-    probabilities = eyes.probabilities(images)
+    features = eyes.features(images)
+    probabilities = eyes.probabilities_of(features)
     return {
         "confident_share": confident_share(probabilities),
         "class_entropy": class_entropy(probabilities),
-        "frechet_distance": frechet_distance(eyes.features(images), eyes.features(reference)),
+        "frechet_distance": frechet_distance(features, eyes.features(reference)),
     }
 
 
@@ -108,6 +109,10 @@ def measurements(
     check_enough(min(len(images), len(reference)), eyes.feature_dim)
     rows = []
     about = {"samples": len(images), "network": eyes.name}
+    # In parts that are kept until there is a result: the Inception network needs minutes to hours.
+    seen = FeatureSet(ImageSet(to_uint8(images), name="samples", split="now"), eyes, progress)
+    slow = eyes.kind == "inception"
+    features = seen.features if slow else eyes.features(images)
 
     def add(metric: str, value: float, error: float | None, estimator: str, to: str | None):
         metric = NAMES.get(eyes.kind, {}).get(metric, metric)
@@ -115,7 +120,7 @@ def measurements(
         rows.append({**row, **about, "reference": to})
 
     if isinstance(eyes, Judge):
-        p = eyes.probabilities(images)
+        p = eyes.probabilities_of(features)
         share = confident_share(p)
         add(
             "confident_share",
@@ -140,10 +145,6 @@ def measurements(
             error = math.sqrt(share * (1 - share) / len(p))
             add("label_agreement", share, error, "likeliest class is the label", None)
     to = str(reference)
-    # In parts that are kept until there is a result: the Inception network needs minutes to hours.
-    seen = FeatureSet(ImageSet(to_uint8(images), name="samples", split="now"), eyes, progress)
-    slow = eyes.kind == "inception"
-    features = seen.features if slow else eyes.features(images)
     distance = frechet_from_moments(*moments(features), *reference.moments)
     add("frechet_distance", distance, None, "Gaussians, covariances divided by n - 1", to)
     real = reference.features

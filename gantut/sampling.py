@@ -97,16 +97,84 @@ def sample(
         raise InputError(f"The number of samples must be at least 1, not {n}.")
     if not 0 <= seed < 2**32:
         raise InputError(f"A seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
-    labels = check_labels(labels, n, getattr(generator, "num_classes", None))
-    device = next(generator.parameters()).device
     # Drawn on the CPU, so that a seed means the same images on every device.
     rng = torch.Generator().manual_seed(seed)
     # torch draws normal numbers in blocks of 16, and a last block that is not full otherwise.
-    z = generator.sample_z(-(-n // 16) * 16, generator=rng)[:n].to(device)
+    z = generator.sample_z(-(-n // 16) * 16, generator=rng)[:n]
+    return images_of(generator, z, labels, mean, std, batch_size)
+
+
+@torch.no_grad()
+def images_of(
+    generator: nn.Module,
+    z: Tensor,
+    labels: Tensor | None = None,
+    mean: float = 0.5,
+    std: float = 0.5,
+    batch_size: int = 1000,
+) -> Tensor:
+    """The images of given latent vectors ``[n, latent_dim]``; all else as of `sample`."""
+    labels = check_labels(labels, len(z), getattr(generator, "num_classes", None))
+    device = next(generator.parameters()).device
     with evaluating(generator):
         parts = []
-        for start in range(0, n, batch_size):
+        for start in range(0, len(z), batch_size):
             part = slice(start, start + batch_size)
             y = None if labels is None else labels[part].to(device)
-            parts.append(generator(z[part], y).float())
+            parts.append(generator(z[part].to(device), y).float())
     return torch.cat(parts).mul(std).add(mean).clamp(0, 1).mul(2).sub(1)
+
+
+def under_every_class(
+    generator: nn.Module,
+    rows: int | Tensor,
+    seed: int = 0,
+    mean: float = 0.5,
+    std: float = 0.5,
+) -> Tensor:
+    """The same latent vectors under each class.
+
+    Args:
+        generator: a conditional one, with K classes.
+        rows: how many latent vectors to draw, or the vectors themselves, ``[rows, latent_dim]``.
+        seed: of those drawn.
+        mean, std: the space the generator works in, as of `sample`.
+
+    Returns:
+        float32 ``[rows, K, C, H, W]`` in [-1, 1]: a row has one latent vector, a column one class.
+
+    Raises:
+        InputError: the generator knows no classes.
+    """
+    k = getattr(generator, "num_classes", None)
+    if k is None:
+        raise InputError("This generator knows no classes; sample from it without labels.")
+    if isinstance(rows, int):
+        rows = generator.sample_z(rows, generator=torch.Generator().manual_seed(seed))
+    z = rows.repeat_interleave(k, dim=0)
+    images = images_of(generator, z, every_class(k, len(z)), mean, std)
+    return images.unflatten(0, (len(rows), k))
+
+
+def between(start: Tensor, stop: Tensor, positions: Tensor, normal: bool = True) -> Tensor:
+    """Latent vectors on the way from one to another.
+
+    Between normal vectors the way is an arc: a straight line would pass through lengths that
+    training never saw (White 2016, "Sampling generative networks", section 2.1).  Between uniform
+    vectors it is straight.
+
+    Args:
+        start, stop: the ends, ``[latent_dim]``.
+        positions: ``[n]``; 0 is the start and 1 the stop.
+        normal: whether the ends are drawn from a normal distribution.
+
+    Returns:
+        ``[n, latent_dim]``.
+    """
+    positions = torch.as_tensor(positions, dtype=torch.float32)[:, None]
+    angle = torch.arccos(nn.functional.cosine_similarity(start, stop, dim=0).clamp(-1, 1))
+    # Ends in one line define no arc.
+    if not normal or angle.sin() < 1e-3:
+        return torch.lerp(start, stop, positions)
+    parts = torch.sin((1 - positions) * angle) * start + torch.sin(positions * angle) * stop
+    return parts / torch.sin(angle)

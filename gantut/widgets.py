@@ -26,7 +26,7 @@ from gantut import losses, metrics, plots, toys
 from gantut.errors import InputError
 from gantut.metrics.kernel import unbiased_mmd
 from gantut.plots.figures import new_figure
-from gantut.sampling import evaluating
+from gantut.sampling import between, images_of
 
 
 class Explorer:
@@ -372,11 +372,8 @@ class LatentWalk(Explorer):
     second; ``first`` and ``second``, what is added to the first two coordinates of z on the whole
     way; for a conditional generator also ``label``.
     Numbers: ``norm``, the length of z at the position; ``change``, the mean absolute difference of
-    its image's pixels (in [−1, 1]) from those at position 0.
-
-    Between normal vectors the way is an arc: a straight line would pass through lengths that
-    training never saw (White 2016, "Sampling generative networks", section 2.1).  Between uniform
-    vectors it is straight.
+    its image's pixels (in [−1, 1]) from those at position 0.  The way is that of
+    `gantut.sampling.between`.
     """
 
     STEPS = 7
@@ -399,15 +396,8 @@ class LatentWalk(Explorer):
     def between(self, pair, position):
         """Latent vectors ``[n, latent_dim]`` at positions ``[n]`` between the ends of a pair."""
         start, stop = self.generator.sample_z(2, generator=torch.Generator().manual_seed(pair))
-        position = torch.as_tensor(position, dtype=torch.float32)[:, None]
-        if getattr(self.generator, "latent", "normal") != "normal":
-            return torch.lerp(start, stop, position)
-        cosine = F.cosine_similarity(start, stop, dim=0).clamp(-1, 1)
-        angle = torch.arccos(cosine)
-        if angle.sin() < 1e-3:  # the ends lie in one line, and an arc is not defined
-            return torch.lerp(start, stop, position)
-        parts = torch.sin((1 - position) * angle) * start + torch.sin(position * angle) * stop
-        return parts / torch.sin(angle)
+        normal = getattr(self.generator, "latent", "normal") == "normal"
+        return between(start, stop, position, normal)
 
     def draw(self, pair, position, first, second=0.0, label=None):
         stops = [i / (self.STEPS - 1) for i in range(self.STEPS)]
@@ -415,11 +405,8 @@ class LatentWalk(Explorer):
         z[:, 0] += first
         if z.shape[1] > 1:
             z[:, 1] += second
-        labels = None if label is None else torch.full((len(z),), label, dtype=torch.int64)
-        device = next(self.generator.parameters()).device
-        with evaluating(self.generator), torch.no_grad():
-            images = self.generator(z.to(device), labels if labels is None else labels.to(device))
-        images = images.float().cpu().mul(self.std).add(self.mean).clamp(0, 1).mul(2).sub(1)
+        labels = None if label is None else torch.full((len(z),), label)
+        images = images_of(self.generator, z, labels, self.mean, self.std).cpu()
         norm = z[0].norm().item()
         change = (images[0] - images[1]).abs().mean().item()
         names = [f"here: {position:.2f}", *(f"{stop:.2f}" for stop in stops)]

@@ -11,8 +11,8 @@ from torch.nn.utils import parametrize
 
 from gantut import build, data, recipes
 from gantut.errors import InputError, RecipeError
-from gantut.models import cgan
-from gantut.sampling import evaluating, sample
+from gantut.models import cgan, mlp
+from gantut.sampling import between, evaluating, images_of, sample, under_every_class
 from tests import byhand_cgan, small
 
 SHAPES = {"cgan-mnist-published": (1, 28, 28), "cgan-cifar10-published": (3, 32, 32)}
@@ -280,6 +280,40 @@ def test_a_label_gives_its_class_from_the_same_latent_vectors():
     sevens = sample(g, 20, torch.full((20,), 7))
     same = [torch.equal(a, b) for a, b in zip(images, sevens)]
     assert same == [i % 10 == 7 for i in range(20)]
+
+
+def test_one_latent_vector_under_every_class():
+    G = narrow()
+    z = G.sample_z(3, generator=torch.Generator().manual_seed(4))
+    found = under_every_class(G, 3, seed=4)
+    assert found.shape == (3, 10, 1, 28, 28)
+    with evaluating(G), torch.no_grad():
+        expected = G(z[1:2].expand(10, -1), torch.arange(10))
+    assert torch.allclose(found[1], expected, atol=1e-6)
+    assert torch.equal(under_every_class(G, z), found)
+    # From the space of the generator to [-1, 1], as of all samples.
+    other = under_every_class(G, z, mean=0.0, std=1.0)
+    assert torch.allclose(other, (2 * found.clamp(0, 1) - 1), atol=1e-6)
+    with pytest.raises(InputError, match="knows no classes"):
+        under_every_class(mlp.Generator(4, (8,), (1, 8, 8)), 2)
+
+
+def test_images_of_latent_vectors_need_a_label_each():
+    G = narrow()
+    with pytest.raises(InputError, match="2 images need 2 labels"):
+        images_of(G, torch.zeros(2, 3), torch.tensor([1]))
+    parts = images_of(G, torch.eye(3), torch.tensor([1, 2, 3]), batch_size=2)
+    assert torch.allclose(parts, images_of(G, torch.eye(3), torch.tensor([1, 2, 3])), atol=1e-6)
+
+
+def test_the_way_between_latent_vectors():
+    start, stop = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])
+    arc = between(start, stop, torch.tensor([0.0, 0.5, 1.0]))
+    assert torch.allclose(arc, torch.tensor([[2, 0], [2**0.5, 2**0.5], [0, 2]]), atol=1e-6)
+    line = between(start, stop, torch.tensor([0.25]), normal=False)
+    assert torch.allclose(line, torch.tensor([[1.5, 0.5]]))
+    # Opposite ends: there is no shortest arc.
+    assert torch.allclose(between(start, -start, torch.tensor([0.5])), torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize(

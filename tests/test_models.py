@@ -442,6 +442,16 @@ def test_the_classifier_of_objects_whitens_first_and_adds_a_residual_path():
     features, logits = net.features(images[:5]), net(images[:5])
     assert features.shape == (5, net.feature_dim) == (5, 8)
     assert torch.allclose(8 * logits, net.head(features), atol=1e-6)
+    # In training an image is seen as it is; a verdict is the mean over it and its mirror image.
+    net.eval()
+    sides = [nn.functional.gelu(net.whitening(x)) for x in (images[:5], images[:5].flip(3))]
+    sides = [net.blocks(x).flatten(2).max(2).values for x in sides]
+    assert torch.allclose(net.features(images[:5]), (sides[0] + sides[1]) / 2, atol=1e-6)
+    assert not torch.allclose(sides[0], sides[1], atol=1e-3)
+    net.train()
+    statistics = net.blocks[0].norms[0].num_batches_tracked.item()
+    net.features(images[:5])
+    assert net.blocks[0].norms[0].num_batches_tracked == statistics + 1
     block = net.blocks[0]
     maps = torch.rand(2, 24, 10, 10)
     nn.init.zeros_(block.second.weight)

@@ -179,6 +179,34 @@ def test_progression_needs_an_epoch_for_each_stage():
         plots.progression(torch.zeros(3, 1, 4, 4))
 
 
+def test_a_column_for_each_class_under_its_name():
+    images = torch.tensor([[-1.0, 0.0, 1.0], [1.0, -1.0, 0.0]])[:, :, None, None, None]
+    images = images.expand(2, 3, 1, 4, 4)
+    figure = plots.class_grid(images, ["cat", "dog", "owl"], rows=["a", "b"], scale=4)
+    assert sorted(texts(figure)) == ["a", "b", "cat", "dog", "owl"]
+    names = {t.get_text(): t.get_position() for t in figure.axes[0].texts}
+    assert [names[c][0] for c in ("cat", "dog", "owl")] == [8, 26, 44]  # the middles of columns
+    assert names["cat"][1] < 0
+    assert names["a"][1] < names["b"][1]
+    left = round(figure.axes[0].get_position().x0 * figure.get_size_inches()[0] * 100)
+    picture = rendered(figure)
+    found = [
+        [picture[picture.shape[0] - 4 - 34 + 8 + 18 * r, left + 8 + 18 * c, 0] for c in range(3)]
+        for r in range(2)
+    ]
+    assert found == [[0, 128, 255], [255, 0, 128]]
+    assert "2 of each class" in figure.alt
+    assert "cat, dog, owl" in figure.alt
+    assert texts(plots.class_grid(images)) == ["0", "1", "2"]
+
+
+def test_a_class_grid_needs_a_name_for_each_class():
+    with pytest.raises(InputError, match="3 columns and 2 rows need as many names, not 2 and 0"):
+        plots.class_grid(torch.zeros(2, 3, 1, 4, 4), ["cat", "dog"])
+    with pytest.raises(InputError, match=r"shape \[R, K, C, H, W\]"):
+        plots.class_grid(torch.zeros(3, 1, 4, 4))
+
+
 # Animations
 
 

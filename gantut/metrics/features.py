@@ -48,7 +48,7 @@ class Eyes:
     """
 
     kind = "eyes"
-    batch_size = 500
+    batch_size = 100
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class Eyes:
         image_shape: tuple[int, int, int] | None,
         device: torch.device | str = "cpu",
     ):
-        self.network = network.eval().to(device)
+        # On a CPU this layout saves a quarter to a half of the time; on a GPU it costs nothing.
+        self.network = network.eval().to(device, memory_format=torch.channels_last)
         self.name = name
         self.image_shape = image_shape
         self.device = torch.device(device)
@@ -97,7 +98,8 @@ class Eyes:
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         with evaluating(self.network), exact, _bar(len(images), self.name, progress) as bar:
             for batch in images.split(batch_size or self.batch_size):
-                parts.append(function(batch.to(self.device)).float().cpu())
+                batch = batch.to(self.device).contiguous(memory_format=torch.channels_last)
+                parts.append(function(batch).float().cpu())
                 bar.update(len(batch))
         return torch.cat(parts)
 
@@ -131,14 +133,23 @@ class Eyes:
 class Judge(Eyes):
     """One of our own classifiers, used to look at images.
 
-    Its network has ``features(images)`` and ``forward(images)``, which gives class logits.
+    Its network has ``features(images)`` and ``classify(features)``, which gives class logits.
     """
 
     kind = "classifier"
 
     def probabilities(self, images: Tensor, batch_size: int | None = None) -> Tensor:
         """Images ``[N, C, H, W]`` in [-1, 1] to class probabilities ``[N, K]``, float32."""
-        return self._look(self.network, self._checked(images), batch_size).softmax(1)
+        return self.probabilities_of(self.features(images, batch_size))
+
+    @torch.no_grad()
+    def probabilities_of(self, features: Tensor) -> Tensor:
+        """This network's features ``[N, F]`` to class probabilities ``[N, K]``, float32.
+
+        Whoever has the features need not look at the images again.
+        """
+        with evaluating(self.network):
+            return self.network.classify(features.to(self.device)).float().cpu().softmax(1)
 
 
 class InceptionEyes(Eyes):
@@ -157,8 +168,6 @@ class InceptionEyes(Eyes):
 
     def __init__(self, network: nn.Module, name: str, device: torch.device | str = "cpu"):
         super().__init__(network, name, None, device)
-        # A third faster on a CPU, and no slower on a GPU.
-        self.network.to(memory_format=torch.channels_last)
 
     def _features(self, images: Tensor) -> Tensor:
         prepared = inception_input(images).contiguous(memory_format=torch.channels_last)

@@ -32,6 +32,7 @@ from gantut.plots.history import (
 )
 from gantut.plots.images import (
     animation,
+    class_grid,
     image_grid,
     pixel_histogram,
     progression,
@@ -61,6 +62,7 @@ __all__ = [
     "Figure",
     "animation",
     "architecture",
+    "class_grid",
     "clouds",
     "compare_runs",
     "curves",

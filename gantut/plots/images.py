@@ -197,23 +197,59 @@ def progression(stages, epochs=None, unit="epoch", columns=10, scale=None, title
     """
     flat, names, count = _stages(stages, epochs, unit)
     shown = min(int(columns), flat.shape[1])
-    pixels = flat[:, :shown].reshape(-1, *flat.shape[2:])
-    left = 18 + 8 * max(len(name) for name in names)
-    if scale is None:
-        scale = _fitting_scale(pixels, shown, limit=760 - left)
     if alt is None:
         alt = (
             f"{shown} samples of the same noise at {count} moments of training, one row each, "
             f"from {names[0]} (top) to {names[-1]} (bottom)."
         )
-    figure, axes, pitch, _ = _sheet(
-        pixels, shown, int(scale), "nearest", alt, left=left, top=26 if title else 0
+    return _table(flat[:, :shown], names, [], scale, title, alt)
+
+
+def class_grid(images, classes=None, rows=None, scale=None, title=None, alt=None):
+    """One column for each class, under its name.
+
+    images: ``[R, K, C, H, W]``, float in [−1, 1] or uint8, as
+    `gantut.sampling.under_every_class` returns them.  classes: K names; the numbers from 0 if
+    None.  rows: R texts before the rows, none if None.
+
+    Raises InputError for images of another shape or range, and for names that are not as many.
+    """
+    if len(images.shape) != 5 or 0 in images.shape:
+        raise InputError(f"images must have shape [R, K, C, H, W], not {list(images.shape)}.")
+    count, k = images.shape[:2]
+    pixels = to_pixels(images.reshape(count * k, *images.shape[2:]))
+    names = [str(name) for name in (range(k) if classes is None else classes)]
+    before = [] if rows is None else [str(row) for row in rows]
+    if len(names) != k or len(before) not in (0, count):
+        raise InputError(
+            f"{k} columns and {count} rows need as many names, not {len(names)} and {len(before)}."
+        )
+    if alt is None:
+        alt = f"{count * k} {_noun(pixels)} images, {count} of each class; the columns are "
+        alt += ", ".join(names) + "."
+    return _table(pixels.reshape(count, k, *pixels.shape[1:]), before, names, scale, title, alt)
+
+
+def _table(pixels, rows, columns, scale, title, alt):
+    """Rows of images, uint8 [R, n, H, W, C], with names before rows and above columns."""
+    shown = pixels.shape[1]
+    flat = pixels.reshape(-1, *pixels.shape[2:])
+    left = 18 + 8 * max(len(name) for name in rows) if rows else 0
+    if scale is None:
+        scale = _fitting_scale(flat, shown, limit=760 - left)
+    heading = 18 if columns else 0
+    figure, axes, pitch_y, pitch_x = _sheet(
+        flat, shown, int(scale), "nearest", alt, left=left, top=heading + (26 if title else 0)
     )
     with mpl.rc_context(STYLE):
         if title:
-            axes.set_title(title)
-        for row, name in enumerate(names):
-            axes.text(-6, row * pitch + (pitch - 2) / 2, name, ha="right", va="center")
+            axes.set_title(title, pad=6 + heading)
+        for row, name in enumerate(rows):
+            axes.text(-6, row * pitch_y + (pitch_y - 2) / 2, name, ha="right", va="center")
+        for column, name in enumerate(columns):
+            x = column * pitch_x + (pitch_x - 2) / 2
+            room = min(10, 1.2 * pitch_x / max(1, len(name)))
+            axes.text(x, -4, name, ha="center", va="bottom", fontsize=room)
     return figure
 
 

@@ -306,6 +306,27 @@ FAULTS = [
         CGAN,
     ),
     fault(
+        "latent vectors under every class out of step with the classes",
+        "sampling.py",
+        "    z = rows.repeat_interleave(k, dim=0)\n",
+        "    z = rows.repeat(k, 1)\n",
+        CGAN,
+    ),
+    fault(
+        "class names above the wrong columns",
+        "plots/images.py",
+        "            x = column * pitch_x + (pitch_x - 2) / 2\n            room = min",
+        "            x = (shown - 1 - column) * pitch_x + (pitch_x - 2) / 2\n            room = min",
+        "test_plots.py",
+    ),
+    fault(
+        "features of the mirror image alone",
+        "models/classifier.py",
+        "        return (self._one_side(images) + self._one_side(images.flip(3))) / 2\n",
+        "        return self._one_side(images.flip(3))\n",
+        "test_models.py",
+    ),
+    fault(
         "labels of the generator's turn out of step with their images",
         "steps.py",
         "g_loss = game.loss.generator(game.judge_fake(fake, fake_labels))",
