@@ -425,6 +425,21 @@ def test_what_was_kept_of_some_images_can_be_forgotten(eyes, home):
     few.forget()  # nothing is there any more
 
 
+@pytest.mark.parametrize(("shape", "kept"), [((3, 32, 32), 1), ((1, 28, 28), 0)])
+def test_what_a_judge_makes_of_photographs_is_kept_and_of_digits_is_not(home, shape, kept):
+    made = classifier.ObjectClassifier([4, 8, 8]) if kept else classifier.DigitClassifier(4)
+    judge = features.Judge(made, "judge@0", shape)
+    images = pictures(20, shape)
+    first = FeatureSet(images, judge).features
+    assert len(list((home / "features").rglob("*.safetensors"))) == kept
+    made.features = None  # from now on it cannot look
+    if kept:
+        assert torch.equal(FeatureSet(images, judge).features, first)
+    else:
+        with pytest.raises(TypeError):
+            _ = FeatureSet(images, judge).features
+
+
 def test_networks_by_name(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="features must be classifier or inception, not 'vgg'"):
         features.network("vgg")

@@ -49,6 +49,8 @@ class Eyes:
 
     kind = "eyes"
     batch_size = 100
+    keeps = False
+    """Whether it looks so slowly that what it makes of reference images is kept on disk."""
 
     def __init__(
         self,
@@ -138,6 +140,11 @@ class Judge(Eyes):
 
     kind = "classifier"
 
+    @property
+    def keeps(self) -> bool:
+        """Of photographs: they cost fifty times as much as digits."""
+        return self.image_shape is not None and self.image_shape[0] == 3
+
     def probabilities(self, images: Tensor, batch_size: int | None = None) -> Tensor:
         """Images ``[N, C, H, W]`` in [-1, 1] to class probabilities ``[N, K]``, float32."""
         return self.probabilities_of(self.features(images, batch_size))
@@ -165,6 +172,7 @@ class InceptionEyes(Eyes):
 
     kind = "inception"
     batch_size = 50
+    keeps = True
 
     def __init__(self, network: nn.Module, name: str, device: torch.device | str = "cpu"):
         super().__init__(network, name, None, device)
@@ -307,10 +315,10 @@ def _and(names) -> str:
 class FeatureSet:
     """The features of some images, and their mean and covariance, each computed when first asked.
 
-    What the Inception network makes of them costs minutes to hours and is kept in
-    ``GANTUT_HOME/features``, under the network's name with its hash, the images' name and split,
-    and a hash of their pixels.  Features lie in files of 1,000 images: an interrupted computation
-    goes on, and a larger count begins with what a smaller one left.
+    What a slow network makes of them (minutes to hours) is kept in ``GANTUT_HOME/features``,
+    under the network's name with its hash, the images' name and split, and a hash of their pixels.
+    Features lie in files of 1,000 images: an interrupted computation goes on, and a larger count
+    begins with what a smaller one left.
 
     Args:
         images: whose.
@@ -335,7 +343,7 @@ class FeatureSet:
             CheckpointError: a file in the cache is of another network, or cannot be written.
         """
         chunks = self.images.images.split(CHUNK)
-        if self.eyes.kind != "inception":
+        if not self.eyes.keeps:
             return torch.cat([self.eyes.features_of_bytes(chunk) for chunk in chunks])
         parts = []
         with _bar(len(self), f"{self}", self.progress) as bar:
@@ -366,7 +374,7 @@ class FeatureSet:
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean ``[F]`` and covariance ``[F, F]``, float64."""
-        if self.eyes.kind != "inception":
+        if not self.eyes.keeps:
             return moments(self.features)
         f = self.eyes.feature_dim
         file = self._file(f"moments-{len(self):06}", self.images.images)
