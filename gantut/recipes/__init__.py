@@ -240,7 +240,7 @@ def _sentence(error: ValidationError, model: type, source: str) -> str:
         return f"{source}: {key}.family must be one of {allowed}, not {given!r}."
     if problem["type"] == "value_error":  # one of our own sentences, about a whole section
         message = problem["msg"].removeprefix("Value error, ")
-        return f"{source}: {key}: {message}."
+        return ": ".join([source, *([key] if key else []), f"{message}."])
     wishes = {
         "model_type": "a section with keys of its own",
         "model_attributes_type": "a section with keys of its own",
