@@ -512,6 +512,75 @@ def _count_grid(counts, title):
     return figure
 
 
+class PowerIteration(Explorer):
+    """What a matrix of the plane does to the unit circle, and how power iteration finds its norm.
+
+    Controls: ``longer`` and ``shorter``, the half-axes of the ellipse that the circle becomes (in
+    either order); ``start``, the angle in degrees between the first vector u and the first axis;
+    ``rounds`` of power iteration.
+    Numbers: ``norm``, the spectral norm; ``estimate``, the stretch that was found; ``divided``, the
+    norm of the matrix after division by the estimate; ``angle`` in degrees between u and the
+    longest axis, from 0 to 90.
+
+    Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", algorithm 1.
+    """
+
+    def __init__(self, longer=2.0, shorter=1.2, start=75.0, rounds=1):
+        super().__init__(
+            longer=_slider("first half-axis", 0.5, 3.0, longer, 0.1),
+            shorter=_slider("second half-axis", 0.1, 3.0, shorter, 0.1),
+            start=_slider("first vector, degrees from the first axis", 0.0, 90.0, start, 5.0, 0),
+            rounds=ipywidgets.IntSlider(
+                description="rounds of power iteration", min=0, max=10, value=rounds
+            ),
+        )
+
+    def draw(self, longer, shorter, start, rounds):
+        turn = math.radians(30)  # so that the axes are not those of the page
+        out = torch.tensor(
+            [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]],
+            dtype=torch.float64,
+        )
+        W = out @ torch.diag(torch.tensor([longer, shorter], dtype=torch.float64))
+        angle = math.radians(start)
+        u = out @ torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+        v = F.normalize(W.T @ u, dim=0)
+        for _ in range(rounds):
+            u = F.normalize(W @ v, dim=0)
+            v = F.normalize(W.T @ u, dim=0)
+        estimate, norm = (W @ v).norm().item(), max(longer, shorter)
+        axis = out[:, 0] if longer >= shorter else out[:, 1]
+        numbers = {
+            "norm": norm,
+            "estimate": estimate,
+            "divided": norm / estimate,
+            "angle": math.degrees(math.acos(min(1.0, abs((u @ axis).item())))),
+        }
+        t = torch.linspace(0, 2 * math.pi, 181, dtype=torch.float64)
+        circle = torch.stack([t.cos(), t.sin()])
+        ellipse, found = W @ circle, W @ v
+        figure, axes = new_figure(
+            4.6, 4.6, "A unit circle, the ellipse a matrix makes of it, and an arrow to its rim."
+        )
+        axes = axes[0, 0]
+        with mpl.rc_context(plots.STYLE):
+            axes.plot(*circle, color=plots.INK, linestyle="--", linewidth=1.2, label="circle")
+            axes.plot(*ellipse, color=plots.D_COLOR, linewidth=1.8, label="W · circle")
+            axes.annotate(
+                "",
+                xy=found.tolist(),
+                xytext=(0, 0),
+                arrowprops={"arrowstyle": "->", "color": plots.G_COLOR, "linewidth": 2},
+            )
+            axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal", xlabel="x₁", ylabel="x₂")
+            axes.legend(loc="upper left", frameon=False)
+        sentence = (
+            f"After {rounds} round{'s' * (rounds != 1)} the estimate is {estimate:.2f} of a norm of "
+            f"{norm:.2f}; divided by it, the matrix still stretches by {norm / estimate:.2f}."
+        )
+        return figure, numbers, sentence
+
+
 class CloudMetrics(Explorer):
     """Six metrics of a cloud of fakes in the plane, next to one that is known exactly.
 

@@ -44,6 +44,7 @@ EXPLORERS = {
     "optimal": widgets.OptimalDiscriminator,
     "browser": lambda: widgets.DigitBrowser(image_set(), shown=5),
     "range": lambda: widgets.RangeExplorer(image_set().images),
+    "power": widgets.PowerIteration,
     "walk": lambda: widgets.LatentWalk(Generator(4, (8,), (1, 8, 8))),
     "reader": lambda: widgets.RunReader({"good": run(), "short": run(2)}),
     "convolution": widgets.ConvolutionExplorer,
@@ -385,3 +386,18 @@ def test_impossible_convolutions_are_named():
     assert explorer.sentence == "No output: output padding must be smaller than the stride."
     explorer.set(kernel=1, stride=1, padding=3, output_padding=0)
     assert explorer.sentence == "No output: nothing is left of it."
+
+
+def test_power_iteration_turns_towards_the_longest_axis():
+    explorer = widgets.PowerIteration(longer=2.0, shorter=1.0, start=60.0, rounds=0)
+    angles = [explorer.set(rounds=k).numbers["angle"] for k in range(6)]
+    for before, after in zip(angles, angles[1:]):
+        # Each round shrinks the tangent by the square of the ratio of the axes.
+        assert math.isclose(
+            math.tan(math.radians(after)), math.tan(math.radians(before)) / 4, rel_tol=1e-6
+        )
+    numbers = explorer.set(rounds=10).numbers
+    assert abs(numbers["estimate"] - numbers["norm"]) < 1e-6
+    assert abs(numbers["divided"] - 1) < 1e-6
+    # Exactly across, it never finds the longer one.
+    assert abs(explorer.set(start=90.0).numbers["estimate"] - 1) < 1e-6
