@@ -479,8 +479,8 @@ FAULTS = [
     fault(
         "the seed of samples ignored",
         "sampling.py",
-        "torch.Generator().manual_seed(seed)",
-        "torch.Generator().manual_seed(0)",
+        "    rng = torch.Generator().manual_seed(seed)\n",
+        "    rng = torch.Generator().manual_seed(0)\n",
         "test_trainer.py::test_samples_are_fixed_without_dropout_and_leave_training_mode_as_it_was",
     ),
     fault(
@@ -1222,8 +1222,8 @@ FAULTS = [
     fault(
         "the walk shows images in the run's own range",
         "widgets.py",
-        "images.float().cpu().mul(self.std).add(self.mean).clamp(0, 1).mul(2).sub(1)",
-        "images.float().cpu().clamp(-1, 1)",
+        "images_of(self.generator, z, labels, self.mean, self.std).cpu()",
+        "images_of(self.generator, z, labels).cpu()",
         WIDGETS + "test_walk_shows_images_in_the_range_that_the_generator_works_in",
     ),
     fault(
