@@ -18,10 +18,9 @@ from gantut.recipes import ClassifierRecipe, GANRecipe
 from gantut.recipes.schema import BaseRecipe
 from gantut.runs import Run
 
-SHEET = 100  # samples on the sheet of each seed
+SHEET = 100  # samples on the sheet of the first seed
 STAGES, COLUMNS = 10, 12  # of the progression
 HISTORY_ROWS = 250  # of a published history; a run keeps up to 2,000
-SMALL = 5_000_000  # bytes: weights up to this size are published even if a recipe does not ask
 
 
 def reproduce(
@@ -204,9 +203,8 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     elif isinstance(recipe, GANRecipe):
         info["progress_epochs"] = _progress(first, aside / "progress.png")
         grids.save(first.sample(SHEET, first.every_class(SHEET)), aside / "samples.png", columns=10)
-        file = first.folder / "generator.safetensors"
-        if recipe.reproduce.publish_weights or file.stat().st_size <= SMALL:
-            shutil.copy(file, aside)
+        if recipe.reproduce.publish_weights:
+            shutil.copy(first.folder / "generator.safetensors", aside)
             if first.best.epoch != first.epoch:
                 (aside / "snapshots").mkdir()
                 shutil.copy(first.best.weights, aside / "snapshots")
@@ -214,9 +212,8 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
             folder = aside / f"seed-{run.config.seed}"
             folder.mkdir()
             _history(run).write_csv(folder / "history.csv", HISTORY_ROWS)
-            grids.save(
-                run.sample(SHEET, run.every_class(SHEET)), folder / "samples.png", columns=10
-            )
+            n = recipe.reproduce.other_sheets
+            grids.save(run.sample(n, run.every_class(n)), folder / "samples.png", columns=10)
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
     _seeds(made, aside / "seeds.csv")

@@ -151,6 +151,11 @@ class Run:
         seed = build.seeds_of(self.config.seed)["torch"] if seed is None else seed
         return sample(self.generator, n, labels, seed, d.mean, d.std)
 
+    @cached_property
+    def samples(self) -> Tensor:
+        """The images on a finished run's sheet, uint8 ``[n, C, H, W]``: the first of its seed."""
+        return grids.load(self._file("samples.png"), tuple(self.info["image_shape"]))
+
     @property
     def progress(self) -> tuple[list[int], Tensor]:
         """Samples over time: the epochs, and uint8 images ``[stages, n, C, H, W]``.
@@ -178,9 +183,11 @@ class Run:
     def _file(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            remedy = (
-                f"; 'gantut evaluate {self.folder}' measures it" if name == "metrics.json" else ""
-            )
+            remedy = ""
+            if name == "metrics.json":
+                remedy = f"; 'gantut evaluate {self.folder}' measures it"
+            elif name == "generator.safetensors" and not self.config.reproduce.publish_weights:
+                remedy = f": they are not published; 'gantut reproduce {self.config.name}' makes them"
             raise CheckpointError(f"The run in {self.folder} has no {name}{remedy}.")
         return path
 
@@ -201,7 +208,7 @@ def _readable(file: Path) -> Iterator[None]:
 
 
 class SeedOf:
-    """Another seed of a finished run: ``history``, and the first 100 ``samples`` (uint8)."""
+    """Another seed of a finished run: its ``history``, and the first of its ``samples`` (uint8)."""
 
     def __init__(self, run: Run, seed: int):
         self.folder = run.folder / f"seed-{seed}"

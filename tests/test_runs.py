@@ -245,7 +245,8 @@ def test_numbers_that_cannot_be_compared_are_not(train, key, value):
 
 
 def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
-    made = [train(f"seed={s}", "train.epochs=12", "reproduce.seeds=[0, 1]") for s in (0, 1)]
+    settings = "train.epochs=12", "reproduce.seeds=[0, 1]", "reproduce.other_sheets=40"
+    made = [train(f"seed={s}", *settings) for s in (0, 1)]
     rows = [
         json.loads((measured(run, 5.0 + i).folder / "metrics.json").read_text())
         for i, run in enumerate(made)
@@ -260,9 +261,9 @@ def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
         *("progress.png", "run.json", "samples.png", "seeds.csv"),
         *("seed-1/history.csv", "seed-1/samples.png"),
     }
-    assert torch.equal(grids.load(target / "samples.png", (1, 28, 28)), to_uint8(run.sample(100)))
+    assert torch.equal(run.samples, to_uint8(run.sample(100)))
     other = run.at_seed(1)
-    assert torch.equal(other.samples, to_uint8(made[1].sample(100)))
+    assert torch.equal(other.samples, to_uint8(made[1].sample(40)))
     assert other.history["iteration"][-1] == 48
     assert run.at_seed(0) is run
     with pytest.raises(CheckpointError, match="has no seed 9"):
@@ -340,17 +341,20 @@ def test_a_card_has_one_table_of_all_classes(train):
     assert lines[title + 4].endswith("| 0 | 0.1 | 0.2 |")
 
 
-def test_a_published_history_is_short_and_large_weights_stay_out_unless_asked_for(
+def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so(
     train, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(reproduce, "HISTORY_ROWS", 5)
-    monkeypatch.setattr(reproduce, "SMALL", 10)
     for publish in ("false", "true"):
         run = train(f"reproduce.publish_weights={publish}")
         kept = reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / publish)
         assert len(kept.history["iteration"]) <= 5 < len(run.history["iteration"])
         assert kept.history["iteration"][-1] == 8
+        assert torch.equal(kept.samples, to_uint8(run.sample(100)))
         assert (kept.folder / "generator.safetensors").is_file() == (publish == "true")
+        if publish == "false":
+            with pytest.raises(CheckpointError, match="'gantut reproduce mlp-mnist-pub.* makes"):
+                kept.sample(1)
 
 
 def test_every_seed_is_trained_in_the_order_of_the_recipe(train, tmp_path, monkeypatch):

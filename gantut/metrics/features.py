@@ -171,7 +171,7 @@ class InceptionEyes(Eyes):
     """
 
     kind = "inception"
-    batch_size = 50
+    batch_size = 16  # more fall out of a processor's cache; on two cores, 7% slower at 50
     keeps = True
 
     def __init__(self, network: nn.Module, name: str, device: torch.device | str = "cpu"):

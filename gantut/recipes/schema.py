@@ -249,7 +249,8 @@ class Reproduce(Section):
     keep_best: bool = Field(
         False, description="keep the weights of the snapshot of least Fréchet distance as well"
     )
-    publish_weights: bool = True
+    publish_weights: bool = Field(True, description="false: only their samples are kept")
+    other_sheets: Positive = Field(100, description="samples on the sheets of all seeds but the first")
 
 
 class BaseRecipe(Section):
