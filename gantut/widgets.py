@@ -517,9 +517,9 @@ class PowerIteration(Explorer):
 
     Controls: ``longer`` and ``shorter``, the half-axes of the ellipse that the circle becomes (in
     either order); ``start``, the angle in degrees between the first vector u and the first axis;
-    ``rounds`` of power iteration.
-    Numbers: ``norm``, the spectral norm; ``estimate``, the stretch that was found; ``divided``, the
-    norm of the matrix after division by the estimate; ``angle`` in degrees between u and the
+    ``rounds`` of power iteration, in each of which v = Wᵀu and u = Wv, made unit vectors.
+    Numbers: ``norm``, the spectral norm; ``estimate``, the stretch uᵀWv that was found; ``divided``,
+    the norm of the matrix after division by the estimate; ``angle`` in degrees between u and the
     longest axis, from 0 to 90.
 
     Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", algorithm 1.
@@ -531,7 +531,7 @@ class PowerIteration(Explorer):
             shorter=_slider("second half-axis", 0.1, 3.0, shorter, 0.1),
             start=_slider("first vector, degrees from the first axis", 0.0, 90.0, start, 5.0, 0),
             rounds=ipywidgets.IntSlider(
-                description="rounds of power iteration", min=0, max=10, value=rounds
+                description="rounds of power iteration", min=1, max=10, value=rounds
             ),
         )
 
@@ -544,11 +544,10 @@ class PowerIteration(Explorer):
         W = out @ torch.diag(torch.tensor([longer, shorter], dtype=torch.float64))
         angle = math.radians(start)
         u = out @ torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
-        v = F.normalize(W.T @ u, dim=0)
         for _ in range(rounds):
-            u = F.normalize(W @ v, dim=0)
             v = F.normalize(W.T @ u, dim=0)
-        estimate, norm = (W @ v).norm().item(), max(longer, shorter)
+            u = F.normalize(W @ v, dim=0)
+        estimate, norm = (u @ W @ v).item(), max(longer, shorter)
         axis = out[:, 0] if longer >= shorter else out[:, 1]
         numbers = {
             "norm": norm,
