@@ -389,8 +389,11 @@ def test_impossible_convolutions_are_named():
 
 
 def test_power_iteration_turns_towards_the_longest_axis():
-    explorer = widgets.PowerIteration(longer=2.0, shorter=1.0, start=60.0, rounds=0)
-    angles = [explorer.set(rounds=k).numbers["angle"] for k in range(6)]
+    explorer = widgets.PowerIteration(longer=2.0, shorter=1.0, start=60.0)
+    # By hand, in the axes of the ellipse: u = (cos 60°, sin 60°), v ~ (2 cos 60°, sin 60°).
+    v = (1 / math.sqrt(1.75), math.sqrt(0.75 / 1.75))
+    assert math.isclose(explorer.numbers["estimate"], math.hypot(2 * v[0], v[1]), rel_tol=1e-9)
+    angles = [60.0, *(explorer.set(rounds=k).numbers["angle"] for k in range(1, 6))]
     for before, after in zip(angles, angles[1:]):
         # Each round shrinks the tangent by the square of the ratio of the axes.
         assert math.isclose(
