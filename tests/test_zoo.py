@@ -94,12 +94,15 @@ def test_a_finished_generator_draws_what_its_sheet_shows(name):
     run = zoo.load(name)
     shape = tuple(run.info["image_shape"])
     sheet = grids.load(run.folder / "samples.png", shape)
-    drawn = run.sample(100)
-    assert drawn.shape == (100, *shape)
-    assert drawn.min() >= -1
-    assert drawn.max() <= 1
-    # Another processor may round the last bit of a pixel to the other side.
-    assert (sheet.int() - to_uint8(drawn).int()).abs().max() <= 1
+    assert sheet.shape == (100, *shape)
+    if run.config.reproduce.publish_weights:
+        drawn = run.sample(100)
+        assert drawn.min() >= -1
+        assert drawn.max() <= 1
+        # Another processor may round the last bit of a pixel to the other side.
+        assert (sheet.int() - to_uint8(drawn).int()).abs().max() <= 1
+    else:
+        assert not list(run.folder.rglob("*.safetensors"))
     # The last stage of the progression shows the same latent vectors as the sheet.
     _, stages = run.progress
     last, columns = stages[-1].int(), stages.shape[1]
@@ -113,7 +116,8 @@ def test_the_other_seeds_and_the_stages_are_there(name):
     assert first == run.config.seed
     for seed in others:
         assert run.at_seed(seed).history["iteration"][-1] > 0
-        assert run.at_seed(seed).samples.shape == (100, *run.info["image_shape"])
+        n = run.config.reproduce.other_sheets
+        assert run.at_seed(seed).samples.shape == (n, *run.info["image_shape"])
     assert [r["seed"] for r in run.seeds] == [first, *others]
     epochs, stages = run.progress
     assert epochs[0] == 0
