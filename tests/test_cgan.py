@@ -367,7 +367,9 @@ def test_one_conditional_player_alone_is_an_error_of_the_recipe():
 
 
 def test_weights_that_change_in_each_pass_need_one_pass():
-    with pytest.raises(RecipeError, match=r"published: discriminator\.spectral: renormalise changes"):
+    with pytest.raises(
+        RecipeError, match=r"published: discriminator\.spectral: renormalise changes"
+    ):
         recipes.load("sn-cgan-mnist-published", ["step.stack=false"])
     assert recipes.load("sn-cgan-mnist", ["step.stack=false"])
 

@@ -78,9 +78,12 @@ def test_every_measurement_says_what_it_depends_on(name):
             "seed",
             "epoch",
         }
-        least = run.config.reproduce.samples
+        plan = run.config.reproduce
+        least = plan.samples
+        if m["network"].startswith("inception"):
+            least = min([plan.inception.samples, *plan.inception.fewer])
         assert m["samples"] >= (least // 10 if "of" in m else least)
-        alone = ("confident_share", "class_entropy", "classifier_score")
+        alone = ("confident_share", "class_entropy", "classifier_score", "label_agreement")
         assert (m["reference"] is None) == (m["metric"] in alone)
     measured, planned = {m["seed"] for m in run.metrics}, set(run.config.reproduce.seeds)
     assert measured == planned if run.info["complete"] else measured <= planned
@@ -103,10 +106,12 @@ def test_a_finished_generator_draws_what_its_sheet_shows(name):
         assert (sheet.int() - to_uint8(drawn).int()).abs().max() <= 1
     else:
         assert not list(run.folder.rglob("*.safetensors"))
-    # The last stage of the progression shows the same latent vectors as the sheet.
-    _, stages = run.progress
+    # The last stage of the progression shows the same latent vectors as the sheet; of a run that
+    # was stopped within an epoch, as they were at that epoch's beginning.
+    epochs, stages = run.progress
     last, columns = stages[-1].int(), stages.shape[1]
-    assert (sheet[:columns].int() - last).abs().float().mean() < 1
+    if epochs[-1] == run.epoch:
+        assert (sheet[:columns].int() - last).abs().float().mean() < 1
 
 
 @pytest.mark.parametrize("name", GANS)
