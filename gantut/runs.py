@@ -187,9 +187,7 @@ class Run:
             if name == "metrics.json":
                 remedy = f"; 'gantut evaluate {self.folder}' measures it"
             elif name == "generator.safetensors" and not self.config.reproduce.publish_weights:
-                remedy = (
-                    f": they are not published; 'gantut reproduce {self.config.name}' makes them"
-                )
+                remedy = f": none are published; 'gantut reproduce {self.config.name}' makes them"
             raise CheckpointError(f"The run in {self.folder} has no {name}{remedy}.")
         return path
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gantut import data, grids, recipes, reproduce, zoo
+from gantut import data, recipes, reproduce, zoo
 from gantut.classify import accuracy
 from gantut.data import to_uint8
 from gantut.errors import CheckpointError
@@ -96,7 +96,7 @@ def test_every_measurement_says_what_it_depends_on(name):
 def test_a_finished_generator_draws_what_its_sheet_shows(name):
     run = zoo.load(name)
     shape = tuple(run.info["image_shape"])
-    sheet = grids.load(run.folder / "samples.png", shape)
+    sheet = run.samples
     assert sheet.shape == (100, *shape)
     if run.config.reproduce.publish_weights:
         drawn = run.sample(100)
