@@ -43,7 +43,7 @@ from gantut.metrics import (
     precision_recall,
     within_class_diversity,
 )
-from gantut.metrics.features import Eyes, FeatureSet, Judge, check_network, network
+from gantut.metrics.features import NEIGHBOURS, Eyes, FeatureSet, Judge, check_network, network
 from gantut.metrics.frechet import check_enough, moments
 from gantut.metrics.kernel import subset_size
 from gantut.models.inception import Inception
@@ -152,11 +152,9 @@ def measurements(
     kernel = kernel_distance(features, real)
     estimator = f"unbiased, cubic kernel, disjoint subsets of {size}"
     add("kernel_distance", kernel.value, kernel.standard_error, estimator, to)
-    k, more = 3, 5
-    for metric, value in precision_recall(features, real, k)._asdict().items():
-        add(metric, value, None, f"{k} nearest neighbours", to)
-    for metric, value in density_coverage(features, real, more)._asdict().items():
-        add(metric, value, None, f"{more} nearest neighbours", to)
+    for of, k in ((precision_recall, 3), (density_coverage, NEIGHBOURS)):
+        for metric, value in of(features, real, k, reference.others)._asdict().items():
+            add(metric, value, None, f"{k} nearest neighbours", to)
     if labels is not None and isinstance(eyes, Judge):
         real_labels = reference.images.labels
         sets = (features, labels, real, real_labels)

@@ -27,6 +27,7 @@ from gantut.metrics.features import (
     resize_as_tensorflow_1,
 )
 from gantut.metrics.frechet import moments
+from gantut.metrics.neighbours import nearest_others
 from gantut.models import classifier
 from gantut.models.inception import Convolution
 
@@ -379,6 +380,7 @@ def test_a_reference_is_computed_once_and_a_larger_one_goes_on(eyes, home, monke
     assert torch.allclose(first.features, expected, atol=1e-6)
     for made, right in zip(first.moments, moments(expected), strict=True):
         assert np.allclose(made, right, atol=1e-6)
+    assert torch.allclose(first.others, nearest_others(expected, 5), atol=1e-5)
     assert eyes.network.seen == 20
     again = FeatureSet(images.subset(20), eyes)
     assert torch.equal(again.features, first.features)
@@ -390,12 +392,13 @@ def test_a_reference_is_computed_once_and_a_larger_one_goes_on(eyes, home, monke
     assert str(larger) == "pictures train, 35 images"
     # Other pixels under the same name are other images.
     assert not torch.equal(FeatureSet(pictures(20, seed=1), eyes).features, first.features)
-    # Moments need no features.
+    # Moments and distances among the images need no features.
     folder = home / "features" / "means@0123" / "pictures-train"
     for file in folder.glob("features-*"):
         file.unlink()
     eyes.network.seen = 0
     assert np.array_equal(FeatureSet(images.subset(20), eyes).moments[0], first.moments[0])
+    assert torch.equal(FeatureSet(images.subset(20), eyes).others, first.others)
     assert eyes.network.seen == 0
 
 
@@ -418,11 +421,11 @@ def test_a_reference_of_another_network_or_cut_short_is_not_used(eyes, home):
 def test_what_was_kept_of_some_images_can_be_forgotten(eyes, home):
     few, more = FeatureSet(pictures(20), eyes), FeatureSet(pictures(30, seed=1), eyes)
     for each in (few, more):
-        _ = each.features, each.moments
-    assert len(list((home / "features").rglob("*.safetensors"))) == 4
+        _ = each.features, each.moments, each.others
+    assert len(list((home / "features").rglob("*.safetensors"))) == 6
     few.forget()
     left = [f.name.split("-")[:2] for f in (home / "features").rglob("*.safetensors")]
-    assert sorted(left) == [["features", "000000"], ["moments", "000030"]]
+    assert sorted(left) == [["features", "000000"], ["moments", "000030"], ["others", "000030"]]
     few.forget()  # nothing is there any more
 
 

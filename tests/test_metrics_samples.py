@@ -23,7 +23,7 @@ from gantut.metrics import (
     precision_recall,
 )
 from gantut.metrics.kernel import subset_size, unbiased_mmd
-from gantut.metrics.neighbours import radii
+from gantut.metrics.neighbours import nearest_others
 
 
 def cloud(n: int, f: int = 6, seed: int = 0, shift: float = 0.0, scale: float = 1.0):
@@ -171,8 +171,21 @@ def test_nearest_neighbours_are_found_over_chunks(monkeypatch):
     distances, indices = nearest(queries, reference, k=3)
     assert indices.tolist() == [sorted(range(30), key=row.__getitem__)[:3] for row in table]
     assert distances.tolist() == [pytest.approx(sorted(row)[:3]) for row in table]
-    alone = radii(queries, 2)
-    assert alone.tolist() == pytest.approx(nearest(queries, queries, k=3)[0][:, 2].tolist())
+    for alone, found in zip(nearest_others(queries, 2), nearest(queries, queries, k=3)[0]):
+        assert alone.tolist() == pytest.approx(found[1:].tolist())
+
+
+@pytest.mark.parametrize("metric", [precision_recall, density_coverage])
+def test_distances_that_are_known_need_not_be_computed_again(metric, monkeypatch):
+    generated, real = cloud(60, 3, 1, shift=0.6), cloud(45, 3, 2, scale=1.3)
+    others = nearest_others(real, 5)
+    at_once = metric(generated, real, 3)
+    assert metric(generated, real, 3, others) == at_once
+    assert metric(generated, real, 3, 2 * others) != at_once  # they are what is used
+    with pytest.raises(InputError, match=r"of shape \(45, 2\); .* need at least \(45, 3\)"):
+        metric(generated, real, 3, others[:, :2])
+    with pytest.raises(InputError, match=r"of shape \(44, 5\); .* need at least \(45, 3\)"):
+        metric(generated, real, 3, others[1:])
 
 
 # --- the score of classes -----------------------------------------------------------------------

@@ -24,6 +24,7 @@ from gantut.errors import CheckpointError, InputError
 from gantut.files import writing
 from gantut.home import home
 from gantut.metrics.frechet import moments
+from gantut.metrics.neighbours import nearest_others
 from gantut.models.inception import Inception
 from gantut.sampling import evaluating
 
@@ -32,6 +33,9 @@ JUDGES = {"mnist": "classifier-mnist", "cifar10": "classifier-cifar10"}
 
 CHUNK = 1000
 """Reference images whose features are kept in one file."""
+
+NEIGHBOURS = 5
+"""How many nearest others of each reference image are looked for: as many as any metric needs."""
 
 
 # --- Networks that look at images -------------------------------------------------------------
@@ -313,7 +317,8 @@ def _and(names) -> str:
 
 
 class FeatureSet:
-    """The features of some images, and their mean and covariance, each computed when first asked.
+    """The features of some images, their mean and covariance, and how far apart they lie, each
+    computed when first asked.
 
     What a slow network makes of them (minutes to hours) is kept in ``GANTUT_HOME/features``,
     under the network's name with its hash, the images' name and split, and a hash of their pixels.
@@ -362,7 +367,8 @@ class FeatureSet:
         """Remove what the cache holds of these images."""
         for number, chunk in enumerate(self.images.images.split(CHUNK)):
             self._file(f"features-{CHUNK * number:06}", chunk).unlink(missing_ok=True)
-        self._file(f"moments-{len(self):06}", self.images.images).unlink(missing_ok=True)
+        for whole in ("moments", "others"):
+            self._file(f"{whole}-{len(self):06}", self.images.images).unlink(missing_ok=True)
 
     def _of(self, chunk: Tensor, bar: tqdm) -> Tensor:
         parts = []
@@ -384,6 +390,18 @@ class FeatureSet:
             found = {"mean": mean, "covariance": covariance}
             self._write(file, found)
         return found["mean"].numpy(), found["covariance"].numpy()
+
+    @cached_property
+    def others(self) -> Tensor:
+        """`nearest_others` of the features, ``[N, NEIGHBOURS]``."""
+        if not self.eyes.keeps:
+            return nearest_others(self.features, NEIGHBOURS)
+        file = self._file(f"others-{len(self):06}", self.images.images)
+        found = self._read(file, {"others": (len(self), NEIGHBOURS)})
+        if found is None:
+            found = {"others": nearest_others(self.features, NEIGHBOURS)}
+            self._write(file, found)
+        return found["others"]
 
     def _file(self, name: str, pixels: Tensor) -> Path:
         digest = hashlib.sha256(str(tuple(pixels.shape)).encode())

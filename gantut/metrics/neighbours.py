@@ -54,8 +54,8 @@ def nearest(
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
-def radii(features: Tensor | np.ndarray, k: int) -> Tensor:
-    """Distance of each row of ``[N, F]`` to its k-th nearest neighbour, itself not counted: ``[N]``.
+def nearest_others(features: Tensor | np.ndarray, k: int) -> Tensor:
+    """Distances of each row of ``[N, F]`` to its ``k`` nearest others, the nearest first: ``[N, k]``.
 
     Raises:
         InputError: ``k`` is below 1, or there are not more rows than ``k``.
@@ -66,12 +66,15 @@ def radii(features: Tensor | np.ndarray, k: int) -> Tensor:
     for start, d in _distances(x, x):
         rows = torch.arange(len(d), device=d.device)
         d[rows, start + rows] = torch.inf
-        parts.append(d.kthvalue(k).values)
+        parts.append(d.topk(k, largest=False).values)
     return torch.cat(parts)
 
 
 def precision_recall(
-    generated: Tensor | np.ndarray, real: Tensor | np.ndarray, k: int = 3
+    generated: Tensor | np.ndarray,
+    real: Tensor | np.ndarray,
+    k: int = 3,
+    others: Tensor | None = None,
 ) -> PrecisionRecall:
     """Precision: share of generated points inside some real point's ball; recall: the reverse.
 
@@ -79,19 +82,23 @@ def precision_recall(
         generated: features ``[N, F]``.
         real: features ``[M, F]``.
         k: which neighbour a ball reaches to.
+        others: `nearest_others` of ``real``, ``[M, k]`` or wider, where they are known already.
 
     Raises:
         InputError: not more than ``k`` samples in either set, or features that do not go together.
     """
     g, r = pair(generated, real, 2, "a neighbour")
     return PrecisionRecall(
-        precision=_inside(g, r, radii(r, k)).bool().double().mean().item(),
-        recall=_inside(r, g, radii(g, k)).bool().double().mean().item(),
+        precision=_inside(g, r, _reach(r, k, others)).bool().double().mean().item(),
+        recall=_inside(r, g, _reach(g, k)).bool().double().mean().item(),
     )
 
 
 def density_coverage(
-    generated: Tensor | np.ndarray, real: Tensor | np.ndarray, k: int = 5
+    generated: Tensor | np.ndarray,
+    real: Tensor | np.ndarray,
+    k: int = 5,
+    others: Tensor | None = None,
 ) -> DensityCoverage:
     """Density: in how many real balls a generated point lies, over ``k``, on average.
 
@@ -100,7 +107,7 @@ def density_coverage(
     Args and errors as in `precision_recall`.
     """
     g, r = pair(generated, real, 2, "a neighbour")
-    reach = radii(r, k)
+    reach = _reach(r, k, others)
     held = torch.zeros(len(r), dtype=torch.bool, device=r.device)
     count = 0
     for _, d in _distances(g, r):
@@ -108,6 +115,19 @@ def density_coverage(
         count += inside.sum().item()
         held |= inside.any(0)
     return DensityCoverage(count / (k * len(g)), held.double().mean().item())
+
+
+def _reach(features: Tensor, k: int, others: Tensor | None = None) -> Tensor:
+    """How far the ball around each row of ``[N, F]`` reaches: ``[N]``."""
+    _check_k(k, len(features) - 1)
+    if others is None:
+        others = nearest_others(features, k)
+    elif len(others) != len(features) or others.shape[1] < k:
+        raise InputError(
+            f"The distances to nearest others are of shape {tuple(others.shape)}; "
+            f"{len(features)} real samples and k = {k} need at least ({len(features)}, {k})."
+        )
+    return others[:, k - 1]
 
 
 def _inside(points: Tensor, centres: Tensor, reach: Tensor) -> Tensor:
@@ -144,6 +164,6 @@ __all__ = [
     "PrecisionRecall",
     "density_coverage",
     "nearest",
+    "nearest_others",
     "precision_recall",
-    "radii",
 ]
