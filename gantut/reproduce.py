@@ -39,7 +39,7 @@ def reproduce(
         device: ``"auto"`` or a torch device.
         progress: show progress bars.
         max_minutes: stop each seed's training after so long.  The card then says how much of the
-            budget was done, and the same command completes it.
+            budget was done, and the same command completes it.  0: measure and publish what there is.
         seeds: only these of the recipe's; the finished run then counts as incomplete.
         say: told what is being done.
         on_start: given each trainer before it starts.

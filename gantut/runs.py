@@ -245,7 +245,8 @@ def train(
         folder: of the run; ``GANTUT_HOME/runs/NAME/seed-S`` if None.
         device: ``"auto"`` or a torch device.
         progress: show a progress bar.
-        max_minutes: stop after so long, with a checkpoint to go on from; None: finish.
+        max_minutes: stop after so long, with a checkpoint to go on from; 0: do not train; None:
+            finish.
         on_start: called with the trainer before it starts, for example to keep hold of it.
 
     Raises:
@@ -326,9 +327,11 @@ class Deadline(callbacks.Callback):
 
     def start(self, trainer) -> None:
         self._end = time.monotonic() + self.seconds
+        if not self.seconds:  # not even until the first reading
+            self.read(trainer)
 
     def read(self, trainer) -> None:
-        if time.monotonic() > self._end:
+        if time.monotonic() >= self._end:
             self.passed = trainer.stop_requested = True
 
 

@@ -127,6 +127,12 @@ def test_a_run_can_be_stopped_by_the_clock_and_gone_on_with(train):
     assert not part.info["complete"]
     assert 0 < part.info["iterations"] < 2000
     assert part.info["images_of_budget"] == 500 * 64
+    # No time at all: what there is stays as it is, so that it can be measured once more.
+    kept = {f: (part.folder / f).read_bytes() for f in ("generator.safetensors", "history.csv")}
+    same = train("train.epochs=500", max_minutes=0)
+    assert {**same.info, "seconds": 0} == {**part.info, "seconds": 0}
+    assert same.info["stopped_by"] == "deadline"
+    assert {f: (part.folder / f).read_bytes() for f in kept} == kept
     whole = train("train.epochs=8")
     assert whole.info["complete"]
 
