@@ -773,6 +773,13 @@ FAULTS = [
         SAMPLES + "test_precision_recall_density_and_coverage_are_those_of_their_definitions",
     ),
     fault(
+        "balls that reach to the last of the known neighbours, not to the k-th",
+        "metrics/neighbours.py",
+        "return others[:, k - 1]",
+        "return others[:, -1]",
+        SAMPLES + "test_distances_that_are_known_need_not_be_computed_again",
+    ),
+    fault(
         "density not divided by k",
         "metrics/neighbours.py",
         "count / (k * len(g))",
