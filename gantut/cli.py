@@ -276,7 +276,9 @@ def reproduce_command(
     names: Annotated[list[str] | None, typer.Argument(help="Recipes.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="All that is missing or incomplete.")] = False,
     device: Device = "auto",
-    max_minutes: Annotated[float | None, typer.Option(help="Stop each training so late.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop each training so late; 0: only measure and publish.")
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be repeated.")] = None,
 ) -> None:
     """Train, measure and publish finished runs into the zoo of a source checkout."""

@@ -250,7 +250,8 @@ def train(
         on_start: called with the trainer before it starts, for example to keep hold of it.
 
     Raises:
-        CheckpointError: the folder holds a run of another recipe, or a damaged checkpoint.
+        CheckpointError: the folder holds a run of another recipe, a damaged checkpoint, or, where
+            there is no time to train, none.
         TrainingError: the losses are no longer numbers.
         DataError: the data cannot be had, the folder not be written, or another process trains in it.
     """
@@ -290,6 +291,8 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     trainer = build.trainer(recipe, folder, device, progress=progress)
     if (folder / "checkpoint.pt").is_file():
         trainer.load()
+    elif max_minutes == 0:
+        raise CheckpointError(f"There is no run in {folder} yet, and no time to train one.")
     with writing(folder / "config.yaml") as aside:
         aside.write_text(recipes.to_yaml(recipe), encoding="utf-8")
     deadline = Deadline(math.inf if max_minutes is None else 60 * max_minutes)
@@ -327,7 +330,7 @@ class Deadline(callbacks.Callback):
 
     def start(self, trainer) -> None:
         self._end = time.monotonic() + self.seconds
-        if not self.seconds:  # not even until the first reading
+        if self.seconds <= 0:  # not even until the first reading
             self.read(trainer)
 
     def read(self, trainer) -> None:

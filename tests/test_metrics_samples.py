@@ -176,7 +176,7 @@ def test_nearest_neighbours_are_found_over_chunks(monkeypatch):
 
 
 @pytest.mark.parametrize("metric", [precision_recall, density_coverage])
-def test_distances_that_are_known_need_not_be_computed_again(metric, monkeypatch):
+def test_distances_that_are_known_need_not_be_computed_again(metric):
     generated, real = cloud(60, 3, 1, shift=0.6), cloud(45, 3, 2, scale=1.3)
     others = nearest_others(real, 5)
     at_once = metric(generated, real, 3)

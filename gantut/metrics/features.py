@@ -7,6 +7,7 @@ float images in [-1, 1] and give features; classifiers give class probabilities 
 
 import hashlib
 import sys
+from collections.abc import Callable
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -383,12 +384,12 @@ class FeatureSet:
         if not self.eyes.keeps:
             return moments(self.features)
         f = self.eyes.feature_dim
-        file = self._file(f"moments-{len(self):06}", self.images.images)
-        found = self._read(file, {"mean": (f,), "covariance": (f, f)})
-        if found is None:
+
+        def compute():
             mean, covariance = (torch.from_numpy(m) for m in moments(self.features))
-            found = {"mean": mean, "covariance": covariance}
-            self._write(file, found)
+            return {"mean": mean, "covariance": covariance}
+
+        found = self._kept("moments", {"mean": (f,), "covariance": (f, f)}, compute)
         return found["mean"].numpy(), found["covariance"].numpy()
 
     @cached_property
@@ -396,12 +397,25 @@ class FeatureSet:
         """`nearest_others` of the features, ``[N, NEIGHBOURS]``."""
         if not self.eyes.keeps:
             return nearest_others(self.features, NEIGHBOURS)
-        file = self._file(f"others-{len(self):06}", self.images.images)
-        found = self._read(file, {"others": (len(self), NEIGHBOURS)})
-        if found is None:
-            found = {"others": nearest_others(self.features, NEIGHBOURS)}
-            self._write(file, found)
+        shapes = {"others": (len(self), NEIGHBOURS)}
+        found = self._kept(
+            "others", shapes, lambda: {"others": nearest_others(self.features, NEIGHBOURS)}
+        )
         return found["others"]
+
+    def _kept(
+        self,
+        name: str,
+        shapes: dict[str, tuple[int, ...]],
+        compute: Callable[[], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """Tensors about all of the images: those in the cache, or else computed and left there."""
+        file = self._file(f"{name}-{len(self):06}", self.images.images)
+        found = self._read(file, shapes)
+        if found is None:
+            found = compute()
+            self._write(file, found)
+        return found
 
     def _file(self, name: str, pixels: Tensor) -> Path:
         digest = hashlib.sha256(str(tuple(pixels.shape)).encode())
