@@ -31,6 +31,7 @@ from gantut.data import ImageSet, to_uint8
 from gantut.errors import InputError
 from gantut.metrics import (
     class_entropy,
+    class_separation,
     classifier_score,
     confident_share,
     density_coverage,
@@ -144,6 +145,8 @@ def measurements(
             share = agreement.overall
             error = math.sqrt(share * (1 - share) / len(p))
             add("label_agreement", share, error, "likeliest class is the label", None)
+            estimator = "share of the variance of features that labels explain, without bias"
+            add("class_separation", class_separation(features, labels), None, estimator, None)
     to = str(reference)
     distance = frechet_from_moments(*moments(features), *reference.moments)
     add("frechet_distance", distance, None, "Gaussians, covariances divided by n - 1", to)

@@ -133,6 +133,9 @@ def test_labels_bring_the_metrics_of_conditional_generators():
     assert true["within_class_diversity"] < 0.8 * found["within_class_diversity"]["value"]
     assert true["one_minus_pixel_mse"] == pytest.approx(0.893, abs=0.005)
     assert found["one_minus_pixel_mse"]["value"] < true["one_minus_pixel_mse"]
+    # A tenth of all digits moved by one class: of the separation, about a fifth goes.
+    assert true["class_separation"] > 0.5
+    assert 0.7 < found["class_separation"]["value"] / true["class_separation"] < 0.9
     assert found["intra_class_frechet"]["reference"] == "mnist test, 2500 images"
 
 

@@ -5,6 +5,7 @@ import torch
 
 from gantut.errors import InputError
 from gantut.metrics import (
+    class_separation,
     frechet_distance,
     intra_class_frechet,
     label_agreement,
@@ -72,6 +73,44 @@ def test_diversity_is_the_ratio_of_mean_squared_distances():
     single = fakes[0].clone()
     single[fakes[1] == 0] = 7.0
     assert within_class_diversity(single, fakes[1], *real)[0] < 1e-9
+
+
+def test_separation_is_the_share_of_variance_between_classes():
+    """Two classes whose means are 2 apart: variance 1 within, and 1 more between, in one of three."""
+    x, y = features(5, 20_000, shift=(-1.0, 1.0))
+    assert class_separation(x, y) == pytest.approx(1 / 4, abs=0.01)
+    assert class_separation(3 * x + 7, y) == pytest.approx(class_separation(x, y))
+    centred = x - torch.stack([x[y == k].mean(0) for k in (0, 1)])[y]
+    ratio = (centred.square().sum() / (len(x) - 2)) / x.var(0).sum()
+    assert class_separation(x, y) == pytest.approx(1 - ratio.item())
+
+
+def test_separation_without_a_difference_is_zero_on_average_even_for_few_images():
+    found = [class_separation(*features(seed, 6)) for seed in range(400)]
+    assert sum(found) / len(found) == pytest.approx(0, abs=0.02)
+    assert min(found) < -0.1 < 0.1 < max(found)
+
+
+def test_separation_at_its_ends():
+    y = torch.arange(10).repeat(3)
+    decided = torch.eye(10)[y]
+    assert class_separation(decided, y) == pytest.approx(1)
+    assert class_separation(torch.ones(30, 4), y) == 0
+    assert class_separation(decided.numpy(), y) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (torch.ones(4, 2), torch.zeros(4, dtype=torch.long)),
+        (torch.ones(4, 2), torch.arange(4)),
+        (torch.ones(4, 2), torch.tensor([0, 1, 0])),
+        (torch.ones(4), torch.tensor([0, 1, 0, 1])),
+    ],
+)
+def test_separation_of_tables_that_say_nothing(x, y):
+    with pytest.raises(InputError, match="2 to N - 1 classes"):
+        class_separation(x, y)
 
 
 def test_labels_that_are_missing_or_too_few():

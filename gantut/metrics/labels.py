@@ -118,6 +118,36 @@ def within_class_diversity(
     return torch.stack(ratios)
 
 
+def class_separation(features: Tensor | np.ndarray, labels: Tensor) -> float:
+    """The share of the features' variance that labels explain: 1 if they decide everything.
+
+    0 is expected, and less can be found, where labels make no difference; a generator may ignore
+    its labels, or obey none and still make something of its own under each.  The statistic is
+    Kelley's epsilon squared (1935): 1 - (variance within classes) / (variance of all), each
+    without bias and summed over the features.
+
+    Args:
+        features: ``[N, F]``.
+        labels: int64 ``[N]``, of two classes or more, and of fewer than N.
+
+    Raises:
+        InputError: labels that are not as many as features, or too few or too many classes.
+    """
+    x, labels = torch.as_tensor(features).double(), torch.as_tensor(labels)
+    classes = labels.unique()
+    if x.ndim != 2 or labels.shape != x.shape[:1] or not 1 < len(classes) < len(x):
+        raise InputError(
+            "Separation needs features [N, F] and labels [N] of 2 to N - 1 classes, not "
+            f"{list(x.shape)} and {list(labels.shape)} of {len(classes)}."
+        )
+    groups = [x[labels == label] for label in classes]
+    within = sum((group - group.mean(0)).square().sum() for group in groups)
+    in_all = (x - x.mean(0)).square().sum()
+    if in_all == 0:
+        return 0.0  # a single image, whatever the label
+    return 1 - (within / (len(x) - len(groups)) / (in_all / (len(x) - 1))).item()
+
+
 def one_minus_pixel_mse(images: Tensor, labels: Tensor, real: Tensor, real_labels: Tensor) -> float:
     """1 - the mean squared error of pixels in [0, 1], each fake against a real image of its class.
 

@@ -256,6 +256,20 @@ FAULTS = [
         LABELS,
     ),
     fault(
+        "separation with variances that are biased",
+        "metrics/labels.py",
+        "(len(x) - len(groups)) / (in_all / (len(x) - 1))",
+        "len(x) / (in_all / len(x))",
+        LABELS,
+    ),
+    fault(
+        "separation of other labels than were asked for",
+        "evaluate.py",
+        "class_separation(features, labels)",
+        "class_separation(features, labels.flip(0))",
+        EVALUATE + "test_labels_bring_the_metrics_of_conditional_generators",
+    ),
+    fault(
         "the pixel score on pixels in [-1, 1]",
         "metrics/labels.py",
         "total += ((mine - real[partners]) / 2)",
