@@ -18,7 +18,6 @@ from gantut.recipes import ClassifierRecipe, GANRecipe
 from gantut.recipes.schema import BaseRecipe
 from gantut.runs import Run
 
-SHEET = 100  # samples on the sheet of the first seed
 STAGES, COLUMNS = 10, 12  # of the progression
 HISTORY_ROWS = 250  # of a published history; a run keeps up to 2,000
 
@@ -202,7 +201,7 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
         shutil.copy(first.folder / "classifier.safetensors", aside)
     elif isinstance(recipe, GANRecipe):
         info["progress_epochs"] = _progress(first, aside / "progress.png")
-        grids.save(first.sample(SHEET, first.every_class(SHEET)), aside / "samples.png", columns=10)
+        _sheet(first, recipe.reproduce.sheet, aside)
         if recipe.reproduce.publish_weights:
             shutil.copy(first.folder / "generator.safetensors", aside)
             if first.best.epoch != first.epoch:
@@ -212,8 +211,7 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
             folder = aside / f"seed-{run.config.seed}"
             folder.mkdir()
             _history(run).write_csv(folder / "history.csv", HISTORY_ROWS)
-            n = recipe.reproduce.other_sheets
-            grids.save(run.sample(n, run.every_class(n)), folder / "samples.png", columns=10)
+            _sheet(run, recipe.reproduce.other_sheets, folder)
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
     _seeds(made, aside / "seeds.csv")
@@ -221,6 +219,10 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
     return Run(target)
+
+
+def _sheet(run: Run, n: int, folder: Path) -> None:
+    grids.save(run.sample(n, run.every_class(n)), folder / "samples.png", columns=10)
 
 
 def _history(run: Run) -> callbacks.History:
@@ -303,7 +305,8 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
     for title, table in _tables(made).items():
         lines += ["", title, "", *table]
     if isinstance(recipe, GANRecipe):
-        lines += ["", f"`samples.png` shows the first {SHEET} samples of the seed, not a choice."]
+        n = recipe.reproduce.sheet
+        lines += ["", f"`samples.png` shows the first {n} samples of the seed, not a choice."]
     return "\n".join(lines) + "\n"
 
 

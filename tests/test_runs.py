@@ -255,7 +255,8 @@ def test_numbers_that_cannot_be_compared_are_not(train, key, value):
 
 
 def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
-    settings = "train.epochs=12", "reproduce.seeds=[0, 1]", "reproduce.other_sheets=40"
+    settings = "train.epochs=12", "reproduce.seeds=[0, 1]"
+    settings += "reproduce.sheet=60", "reproduce.other_sheets=40"
     made = [train(f"seed={s}", *settings) for s in (0, 1)]
     rows = [
         json.loads((measured(run, 5.0 + i).folder / "metrics.json").read_text())
@@ -271,7 +272,7 @@ def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
         *("progress.png", "run.json", "samples.png", "seeds.csv"),
         *("seed-1/history.csv", "seed-1/samples.png"),
     }
-    assert torch.equal(run.samples, to_uint8(run.sample(100)))
+    assert torch.equal(run.samples, to_uint8(run.sample(60)))
     other = run.at_seed(1)
     assert torch.equal(other.samples, to_uint8(made[1].sample(40)))
     assert other.history["iteration"][-1] == 48
@@ -295,6 +296,7 @@ def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
     assert "The whole budget was completed." in card
     assert "200 images (samples), by " in card
     assert "| 1 | 12 |" in card
+    assert "shows the first 60 samples" in card
     written = callbacks.read_csv(target / "history.csv")
     exact = run.history
     assert np.allclose(written["d_loss"], exact["d_loss"])
@@ -360,7 +362,7 @@ def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so
         kept = reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / publish)
         assert len(kept.history["iteration"]) <= 5 < len(run.history["iteration"])
         assert kept.history["iteration"][-1] == 8
-        assert torch.equal(kept.samples, to_uint8(run.sample(100)))
+        assert torch.equal(kept.samples, to_uint8(run.sample(60)))
         assert (kept.folder / "generator.safetensors").is_file() == (publish == "true")
         if publish == "false":
             with pytest.raises(

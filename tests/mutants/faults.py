@@ -1083,8 +1083,8 @@ FAULTS = [
     fault(
         "sheets of the other seeds as long as the first",
         "reproduce.py",
-        "n = recipe.reproduce.other_sheets",
-        "n = SHEET",
+        "_sheet(run, recipe.reproduce.other_sheets, folder)",
+        "_sheet(run, recipe.reproduce.sheet, folder)",
         RUNS + "test_publishing_keeps_what_is_exhibited",
     ),
     fault(
