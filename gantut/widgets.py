@@ -367,10 +367,11 @@ class LatentWalk(Explorer):
     """From one latent vector to another, and a step aside along two coordinates.
 
     generator: a net with ``sample_z``, ``latent_dim`` and ``num_classes``.  mean, std: the space it
-    works in, as in `gantut.sampling.sample`.
+    works in, as in `gantut.sampling.sample`.  classes: names for its labels, the
+    numbers from 0 if None.
     Controls: ``pair``, the seed of the two ends; ``position``, 0 at the first end and 1 at the
     second; ``first`` and ``second``, what is added to the first two coordinates of z on the whole
-    way; for a conditional generator also ``label``.
+    way; for a conditional generator also ``label``, one of its ``classes``.
     Numbers: ``norm``, the length of z at the position; ``change``, the mean absolute difference of
     its image's pixels (in [−1, 1]) from those at position 0.  The way is that of
     `gantut.sampling.between`.
@@ -378,7 +379,7 @@ class LatentWalk(Explorer):
 
     STEPS = 7
 
-    def __init__(self, generator, mean=0.5, std=0.5):
+    def __init__(self, generator, mean=0.5, std=0.5, classes=None):
         self.generator, self.mean, self.std = generator, mean, std
         controls = {
             "pair": ipywidgets.IntSlider(description="pair of ends", min=0, max=99),
@@ -389,7 +390,11 @@ class LatentWalk(Explorer):
         if generator.latent_dim < 2:
             del controls["second"]
         if generator.num_classes:
-            options = list(range(generator.num_classes))
+            options = list(range(generator.num_classes) if classes is None else classes)
+            if len(options) != generator.num_classes:
+                raise InputError(
+                    f"The generator has {generator.num_classes} classes, not {len(options)}."
+                )
             controls["label"] = ipywidgets.Dropdown(description="label", options=options)
         super().__init__(**controls)
 
@@ -405,7 +410,9 @@ class LatentWalk(Explorer):
         z[:, 0] += first
         if z.shape[1] > 1:
             z[:, 1] += second
-        labels = None if label is None else torch.full((len(z),), label)
+        labels = None
+        if label is not None:
+            labels = torch.full((len(z),), self.controls["label"].options.index(label))
         images = images_of(self.generator, z, labels, self.mean, self.std).cpu()
         norm = z[0].norm().item()
         change = (images[0] - images[1]).abs().mean().item()

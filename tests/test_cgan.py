@@ -162,6 +162,23 @@ def kernel_rows(n: int, kernel: int, stride: int) -> np.ndarray:
     return rows
 
 
+def test_the_first_layer_can_stay_without_normalisation_as_in_the_dcgan():
+    """Then a batch with half the contrast looks different from the batch itself."""
+    found = {}
+    for first in (True, False):
+        d = cgan.Discriminator(norm="before", norm_eps=1e-12, first_norm=first)
+        d.net[0][0].bias.data.zero_()
+        found[first] = [type(layer).__name__ for layer in d.net[0]]
+        maps = torch.randn(4, 2, 28, 28, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            assert torch.allclose(d.net[0](maps), d.net[0](maps / 2), atol=1e-4) == first
+        assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in d.net.modules()) == 1 + first
+    assert found == {
+        True: ["SameConv2d", "BatchNorm2d", "LeakyReLU"],
+        False: ["SameConv2d", "LeakyReLU"],
+    }
+
+
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 7, 10])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_same_padding_is_that_of_keras_and_transposes(kernel, stride):

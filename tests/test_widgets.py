@@ -270,6 +270,14 @@ def test_walk_offers_the_labels_of_a_conditional_generator():
     assert list(walk.controls["label"].options) == [0, 1, 2]
     walk.set(label=2)
     assert (np.asarray(walk.figure.axes[0].images[0].get_array())[10, 10] == 255).all()
+    walk = widgets.LatentWalk(Conditional(4, (8,), (1, 8, 8)), classes=("cat", "dog", "ship"))
+    assert list(walk.controls["label"].options) == ["cat", "dog", "ship"]
+    walk.set(label="ship")
+    assert (np.asarray(walk.figure.axes[0].images[0].get_array())[10, 10] == 255).all()
+    with pytest.raises(InputError, match="label must be one of"):
+        walk.set(label="horse")
+    with pytest.raises(InputError, match="has 3 classes, not 2"):
+        widgets.LatentWalk(Conditional(4, (8,), (1, 8, 8)), classes=("cat", "dog"))
 
 
 def test_reader_says_the_numbers_of_the_epoch_it_shows():

@@ -297,6 +297,8 @@ class Discriminator(nn.Module):
         hidden: features of the dense layers of a head between the maps and the logit.
         slope: of the leaky ReLUs.
         norm, norm_eps, norm_momentum: as of the `Generator`.
+        first_norm: whether the first convolution is normalised, too.  In the DCGAN it is not:
+            batch statistics of the image itself hide brightness and colour of a whole batch.
         label_slope, label_norm: as of the `Generator`.
         dropout: share zeroed in front of the last layer, and after each layer of the head.
         spatial_dropout: share of whole maps zeroed after each block.
@@ -323,6 +325,7 @@ class Discriminator(nn.Module):
         norm: str = "after",
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        first_norm: bool = True,
         label_slope: float | None = 0.2,
         label_norm: bool = True,
         dropout: float = 0.4,
@@ -352,7 +355,8 @@ class Discriminator(nn.Module):
             conv = kind(inputs, outputs, kernel, stride)
             side = -(-side // stride) if padding == "same" else (side - kernel) // stride + 1
             ends = pool is None or i in pool
-            layers.append(Block(conv, outputs, slope, norm, **constants) if ends else conv)
+            mine = norm if first_norm or i else "none"
+            layers.append(Block(conv, outputs, slope, mine, **constants) if ends else conv)
             if pool is not None and ends:
                 layers.append(nn.MaxPool2d(2))
                 side //= 2

@@ -128,6 +128,7 @@ class CGANDiscriminator(Section):
     norm: Literal["after", "before", "none"] = "after"
     norm_eps: Annotated[float, Field(gt=0)] = 1e-5
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    first_norm: bool = True
     label_slope: Share | None = 0.2
     label_norm: bool = True
     dropout: Share = 0.4
