@@ -273,6 +273,14 @@ def test_impossible_frame_rates_are_refused():
 # In the notebook
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_colour_noise_which_no_format_compresses_can_be_shown(scale):
+    noise = torch.rand(110, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    figure = plots.class_grid(noise.view(11, 10, 3, 32, 32), scale=scale)
+    shown = base64.b64decode(figure._repr_mimebundle_()[0]["image/jpeg"])
+    assert Image.open(io.BytesIO(shown)).convert("RGB").size[0] > 320 * scale
+
+
 @pytest.mark.parametrize(
     ("make", "mime"),
     [

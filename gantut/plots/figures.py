@@ -135,7 +135,8 @@ def png_bytes(figure):
 def jpeg_bytes(figure):
     """The figure as a JPEG file without colour subsampling, which would bleed over pixel edges."""
     buffer = io.BytesIO()
-    render(figure).save(buffer, "JPEG", quality=88, subsampling=0, optimize=True)
+    # Not optimised: for that Pillow wants room for all of it, and has too little for noise.
+    render(figure).save(buffer, "JPEG", quality=88, subsampling=0)
     return buffer.getvalue()
 
 
