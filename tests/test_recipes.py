@@ -379,7 +379,7 @@ def test_unknown_recipes_get_the_nearest_names():
     near = str(caught.value)
     assert near.startswith("There is no recipe 'mlp-minst'; did you mean mlp-mnist or ")
     assert near.endswith("? 'gantut recipes' shows them all.")
-    with pytest.raises(RecipeError, match="no recipe 'zzz'. 'gantut recipes' shows them all.$"):
+    with pytest.raises(RecipeError, match=r"no recipe 'zzz'\. 'gantut recipes' shows them all\.$"):
         recipes.load("zzz")
 
 
