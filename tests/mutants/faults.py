@@ -256,6 +256,20 @@ FAULTS = [
         LABELS,
     ),
     fault(
+        "the first layer normalised although it should not be",
+        "models/cgan.py",
+        'mine = norm if first_norm or i else "none"',
+        "mine = norm",
+        CGAN,
+    ),
+    fault(
+        "the walk under the label that stands first in the list",
+        "widgets.py",
+        'self.controls["label"].options.index(label)',
+        "0",
+        WIDGETS + "test_walk_offers_the_labels_of_a_conditional_generator",
+    ),
+    fault(
         "separation with variances that are biased",
         "metrics/labels.py",
         "(len(x) - len(groups)) / (in_all / (len(x) - 1))",
