@@ -195,7 +195,8 @@ def sample_command(
     run: RunName,
     count: Annotated[int, typer.Option(help="How many images.")] = 64,
     label: Annotated[
-        int | None, typer.Option(help="Of this class; of each class in turn if not given.")
+        str | None,
+        typer.Option(help="Of this class, by number or name; of each in turn if not given."),
     ] = None,
     columns: Annotated[int, typer.Option(help="Images in a row.")] = 8,
     seed: SeedOption = None,
@@ -210,7 +211,7 @@ def sample_command(
     loaded = find_run(run)
     if best:
         loaded = loaded.best
-    labels = loaded.every_class(count) if label is None else [label] * count
+    labels = loaded.every_class(count) if label is None else [loaded.label(label)] * count
     print(grids.save(loaded.sample(count, labels, seed=seed), out, columns))
 
 

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 import gantut
-from gantut import build, callbacks, data, grids, recipes, weights
+from gantut import build, callbacks, data, grids, recipes, sources, weights
 from gantut.errors import CheckpointError, DataError, InputError
 from gantut.files import writing
 from gantut.home import runs_dir
@@ -138,6 +138,24 @@ class Run:
         """``n`` labels for :meth:`sample`: each class in turn; None where there are no classes."""
         is_gan = isinstance(self.config, GANRecipe)
         return every_class(getattr(self.generator, "num_classes", None) if is_gan else None, n)
+
+    def label(self, text: str) -> int:
+        """The label that a text names: a whole number, or a class of the run's data set ("ship").
+
+        Raises:
+            InputError: it is neither.
+        """
+        known = sources.SETS.get(self.config.data.source)
+        names = known.classes if known else ()
+        if text in names:
+            return names.index(text)
+        try:
+            return int(text)
+        except ValueError:
+            some = f", like {names[0]}" if names and not names[0].isdigit() else ""
+            raise InputError(
+                f"A label is a whole number or the name of a class{some}, not {text!r}."
+            ) from None
 
     def sample(self, n: int, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
         """``n`` images ``[n, C, H, W]`` in [-1, 1]: the first ``n`` of a seed.

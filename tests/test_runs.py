@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantut import callbacks, grids, recipes, reproduce, runs, weights
+from gantut import callbacks, grids, recipes, reproduce, runs, weights, zoo
 from gantut.data import to_uint8
 from gantut.errors import CheckpointError, DataError, GantutError, InputError
 from gantut.evaluate import table
@@ -573,3 +573,13 @@ def test_a_request_to_stop_ends_all_seeds_also_before_a_deadline(train, tmp_path
     with pytest.raises(KeyboardInterrupt):
         reproduce.reproduce("mlp-mnist-published", max_minutes=60)
     assert len(calls) == 1
+
+
+def test_a_label_is_a_number_or_the_name_of_a_class():
+    photos, digits = (zoo.load(n) for n in ("cgan-cifar10-small", "cgan-mnist-tamed"))
+    assert [photos.label(text) for text in ("airplane", "ship", "truck", "8")] == [0, 8, 9, 8]
+    assert digits.label("7") == 7
+    with pytest.raises(InputError, match="name of a class, like airplane, not 'boat'"):
+        photos.label("boat")
+    with pytest.raises(InputError, match="name of a class, not 'ship'"):
+        digits.label("ship")

@@ -141,7 +141,9 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
             raise RecipeError(f"There is no recipe file {name}.")
         near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        raise RecipeError(f"There is no recipe {str(name)!r}{hint} 'gantut recipes' shows them all.")
+        raise RecipeError(
+            f"There is no recipe {str(name)!r}{hint} 'gantut recipes' shows them all."
+        )
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
