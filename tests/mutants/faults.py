@@ -300,7 +300,7 @@ FAULTS = [
     fault(
         "a label on the command line that is not heeded",
         "cli.py",
-        "labels = loaded.every_class(count) if label is None else [label] * count",
+        "labels = loaded.every_class(count) if label is None else [loaded.label(label)] * count",
         "labels = loaded.every_class(count)",
         "test_cli.py::test_samples_of_a_class",
     ),
