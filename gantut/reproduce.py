@@ -19,7 +19,6 @@ from gantut.recipes.schema import BaseRecipe
 from gantut.runs import Run
 
 STAGES, COLUMNS = 10, 12  # of the progression
-HISTORY_ROWS = 250  # of a published history; a run keeps up to 2,000
 
 
 def reproduce(
@@ -196,7 +195,7 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     info["complete"] = done >= set(recipe.reproduce.seeds)
     (aside / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
     if recipe.kind != "real":
-        _history(first).write_csv(aside / "history.csv", HISTORY_ROWS)
+        _history(first).write_csv(aside / "history.csv", recipe.reproduce.history_rows)
     if isinstance(recipe, ClassifierRecipe):
         shutil.copy(first.folder / "classifier.safetensors", aside)
     elif isinstance(recipe, GANRecipe):
@@ -210,7 +209,7 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
         for run, _ in made[1:]:
             folder = aside / f"seed-{run.config.seed}"
             folder.mkdir()
-            _history(run).write_csv(folder / "history.csv", HISTORY_ROWS)
+            _history(run).write_csv(folder / "history.csv", recipe.reproduce.history_rows)
             _sheet(run, recipe.reproduce.other_sheets, folder)
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
@@ -280,7 +279,8 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
         }
     if recipe.reproduce.keep_best:
         best = ", ".join(f"{run.best.epoch:g}" for run in runs_of)
-        facts["epoch of least Fréchet distance, of which the weights are kept too"] = best
+        kept = ", of which the weights are kept too" if recipe.reproduce.publish_weights else ""
+        facts[f"epoch of least Fréchet distance{kept}"] = best
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in info["versions"].items())
     if recipe.kind == "real":
         state = "There was nothing to train: these are real images."

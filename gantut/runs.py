@@ -57,7 +57,8 @@ class Run:
         self._at = epoch
         if not (self.folder / "config.yaml").is_file():
             raise CheckpointError(f"There is no run in {self.folder}.")
-        if epoch is not None:
+        # The best one's weights may be unpublished; whoever samples from it is told.
+        if epoch is not None and epoch != self.info.get("best_epoch"):
             _ = self.weights
 
     def __repr__(self) -> str:
@@ -204,7 +205,7 @@ class Run:
             remedy = ""
             if name == "metrics.json":
                 remedy = f"; 'gantut evaluate {self.folder}' measures it"
-            elif name == "generator.safetensors" and not self.config.reproduce.publish_weights:
+            elif name.endswith(".safetensors") and not self.config.reproduce.publish_weights:
                 remedy = f": none are published; 'gantut reproduce {self.config.name}' makes them"
             raise CheckpointError(f"The run in {self.folder} has no {name}{remedy}.")
         return path

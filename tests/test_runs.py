@@ -354,11 +354,10 @@ def test_a_card_has_one_table_of_all_classes(train):
 
 
 def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so(
-    train, tmp_path, monkeypatch
+    train, tmp_path
 ):
-    monkeypatch.setattr(reproduce, "HISTORY_ROWS", 5)
     for publish in ("false", "true"):
-        run = train(f"reproduce.publish_weights={publish}")
+        run = train(f"reproduce.publish_weights={publish}", "reproduce.history_rows=5")
         kept = reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / publish)
         assert len(kept.history["iteration"]) <= 5 < len(run.history["iteration"])
         assert kept.history["iteration"][-1] == 8

@@ -59,7 +59,7 @@ def test_a_finished_run_is_of_the_recipe_as_it_stands(name):
     whole = "The whole budget was completed." in run.card
     assert whole == run.info["complete"]
     history = run.history
-    assert len(history["iteration"]) <= 250
+    assert len(history["iteration"]) <= run.config.reproduce.history_rows
     assert history["iteration"][-1] == run.info["iterations"]
     for key in history:
         if f"{key}_min" in history:
@@ -152,7 +152,8 @@ def test_the_epoch_that_is_marked_is_the_best_that_was_measured(name):
     assert set(found) == kept | {run.epoch}
     assert len(kept) > 3
     assert found[run.best.epoch] == min(found.values())
-    assert run.best.sample(4).shape == (4, *run.info["image_shape"])
+    if run.config.reproduce.publish_weights:
+        assert run.best.sample(4).shape == (4, *run.info["image_shape"])
 
 
 def test_a_run_that_is_not_there():

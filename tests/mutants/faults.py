@@ -1083,7 +1083,7 @@ FAULTS = [
     fault(
         "histories published in full length",
         "reproduce.py",
-        '_history(first).write_csv(aside / "history.csv", HISTORY_ROWS)',
+        '_history(first).write_csv(aside / "history.csv", recipe.reproduce.history_rows)',
         '_history(first).write_csv(aside / "history.csv")',
         RUNS + "test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so",
     ),
