@@ -154,6 +154,9 @@ def test_the_epoch_that_is_marked_is_the_best_that_was_measured(name):
     assert found[run.best.epoch] == min(found.values())
     if run.config.reproduce.publish_weights:
         assert run.best.sample(4).shape == (4, *run.info["image_shape"])
+    else:
+        with pytest.raises(CheckpointError, match=f"'gantut reproduce {name}' makes them"):
+            run.best.sample(4)
 
 
 def test_a_run_that_is_not_there():
