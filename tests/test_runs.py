@@ -353,9 +353,7 @@ def test_a_card_has_one_table_of_all_classes(train):
     assert lines[title + 4].endswith("| 0 | 0.1 | 0.2 |")
 
 
-def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so(
-    train, tmp_path
-):
+def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so(train, tmp_path):
     for publish in ("false", "true"):
         run = train(f"reproduce.publish_weights={publish}", "reproduce.history_rows=5")
         kept = reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / publish)
