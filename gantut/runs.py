@@ -314,6 +314,7 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
         raise CheckpointError(f"There is no run in {folder} yet, and no time to train one.")
     with writing(folder / "config.yaml") as aside:
         aside.write_text(recipes.to_yaml(recipe), encoding="utf-8")
+    begun = trainer.iteration
     deadline = Deadline(math.inf if max_minutes is None else 60 * max_minutes)
     trainer.callbacks.append(deadline)
     on_start(trainer)
@@ -323,6 +324,10 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     network = trainer.game.classifier if kind == "classifier" else trainer.generator
     weights.save(network, folder / f"{kind}.safetensors", half=True)
     info = _info(recipe, trainer)
+    if trainer.iteration == begun and (folder / "run.json").is_file():
+        # Nothing was trained: it remains a run of the machine that trained it.
+        before = Run(folder).info
+        info |= {key: before[key] for key in ("device", "threads", "versions")}
     if not info["complete"]:
         info["stopped_by"] = "deadline" if deadline.passed else "request"
     write_json(folder / "run.json", info)
