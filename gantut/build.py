@@ -204,6 +204,7 @@ def _game(recipe: GANRecipe, images: data.ImageSet, seeds: dict[str, int]) -> st
         stack=recipe.step.stack,
         n_dis=recipe.step.n_dis,
         fake_labels=recipe.step.fake_labels,
+        mismatched=recipe.step.mismatched,
         g_batch=recipe.step.g_batch,
         frozen_norm=recipe.step.frozen_norm,
         settled_fakes=recipe.step.settled_fakes,

@@ -43,6 +43,10 @@ class Game:
         n_dis: the discriminator's updates in each alternating round.
         fake_labels: ``"real"``: fakes are made with the labels of the real batch; ``"uniform"``:
             with labels drawn by chance, each class as likely.  Only of conditional players.
+        mismatched: the discriminator sees its real images a second time, each under a label that
+            is not its own, and is to call them fake: half of what its loss has against fakes is
+            against these.  Reed et al. 2016, "Generative Adversarial Text to Image Synthesis",
+            section 4.2.  Only of conditional players; not with ``stack``.
         g_batch: fakes in the generator's turn; as many as there are real images if None.  Needs
             ``fake_labels="uniform"`` where the players are conditional.
         frozen_norm: in the generator's turn, D's batch normalisation takes its stored statistics.
@@ -62,6 +66,7 @@ class Game:
     stack: bool = False
     n_dis: int = 1
     fake_labels: str = "real"
+    mismatched: bool = False
     g_batch: int | None = None
     frozen_norm: bool = False
     settled_fakes: bool = False
@@ -81,6 +86,11 @@ class Game:
             )
         if self.fake_labels not in ("real", "uniform"):
             raise InputError(f"fake_labels must be real or uniform, not {self.fake_labels!r}.")
+        if self.mismatched and (not self.num_classes or self.stack):
+            raise InputError(
+                "Real images under wrong labels (mismatched) need players that know about labels, "
+                "and real and fake images in passes of their own (stack=False)."
+            )
         if self.g_batch is not None and (
             self.reuse_fakes or (self.num_classes and self.fake_labels == "real")
         ):
@@ -150,6 +160,22 @@ class Game:
                 self.discriminator(fake, fake_labels).float(),
             )
 
+    def discriminator_loss(
+        self, real: Tensor, labels: Tensor | None, real_logits: Tensor, fake_logits: Tensor
+    ) -> Tensor:
+        """The discriminator's loss, a scalar, from its logits on a real and on a fake batch.
+
+        Where the game has ``mismatched``, D sees the real batch once more under wrong labels.
+        """
+        if self.mismatched:
+            shift = torch.randint(
+                1, self.num_classes, labels.shape, generator=self.z_rng, device=labels.device
+            )
+            with self.autocast():
+                wrong = self.discriminator(real, (labels + shift) % self.num_classes).float()
+            fake_logits = torch.cat([fake_logits, wrong])
+        return self.loss.discriminator(real_logits, fake_logits)
+
     def judge_fake(self, fake: Tensor, labels: Tensor | None) -> Tensor:
         """The discriminator's logits ``[N]`` on fakes, for the generator's turn."""
         frozen = evaluating_norms(self.discriminator) if self.frozen_norm else nullcontext()
@@ -189,7 +215,7 @@ def alternating(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
             with torch.no_grad(), settled:
                 fake = game.fakes(n, fake_labels, device)
         real_logits, fake_logits = game.judge(real, fake.detach(), labels, fake_labels)
-        d_loss = game.loss.discriminator(real_logits, fake_logits)
+        d_loss = game.discriminator_loss(real, labels, real_logits, fake_logits)
         game.update_discriminator(d_loss)
 
     if not game.reuse_fakes:
@@ -212,7 +238,7 @@ def simultaneous(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
     fake_labels = game.labels_of_fakes(labels, len(real), real.device)
     fake = game.fakes(len(real), fake_labels, real.device)
     real_logits, fake_logits = game.judge(real, fake, labels, fake_labels)
-    d_loss = game.loss.discriminator(real_logits, fake_logits)
+    d_loss = game.discriminator_loss(real, labels, real_logits, fake_logits)
     g_loss = game.loss.generator(fake_logits)
     # Each loss sends gradients to its own player only, although both share one graph.
     game.d_optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from gantut.errors import InputError
 from gantut.losses import NonSaturating
@@ -356,7 +357,45 @@ def test_stored_statistics_where_they_are_asked_for():
     assert all(call[2:] == (True, True) for call in plain.discriminator.calls)
 
 
+@pytest.mark.parametrize("step", [alternating, simultaneous])
+def test_real_images_under_wrong_labels_count_half_of_the_fakes(step):
+    one, plain = conditional(mismatched=True), conditional()
+    shifts = []
+    for _ in range(300):
+        one.discriminator.calls.clear()
+        step(one, source(labels=True))
+        # Real images, fakes, and the same real images again, no label its own.
+        _, fake, wrong = one.discriminator.calls[:3]
+        assert fake[1] == list(range(6))
+        shifts += [(w - y) % 10 for y, w in zip(range(6), wrong[1])]
+    counts = torch.bincount(torch.tensor(shifts), minlength=10)
+    assert counts[0] == 0
+    assert (counts[1:] - len(shifts) / 9).abs().max() < 5 * (len(shifts) / 9) ** 0.5
+
+    one = conditional(mismatched=True)
+    real, labels = source(labels=True)()
+    real_logits, fake_logits = torch.full((6,), 1.5), torch.full((6,), -0.5)
+    found = one.discriminator_loss(real, labels, real_logits, fake_logits)
+    shown = torch.tensor(one.discriminator.calls[-1][1])
+    assert one.discriminator.calls[-1][0] == 6
+    wrong = one.discriminator(real, shown)
+    expected = F.softplus(-real_logits).mean()
+    expected += (F.softplus(fake_logits).mean() + F.softplus(wrong).mean()) / 2
+    torch.testing.assert_close(found, expected)
+    # Without it, D is not asked again, and chance is not drawn upon.
+    state = plain.z_rng.get_state()
+    found = plain.discriminator_loss(real, labels, real_logits, fake_logits)
+    torch.testing.assert_close(
+        found, F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    )
+    assert not plain.discriminator.calls and torch.equal(plain.z_rng.get_state(), state)
+
+
 def test_a_game_of_labels_that_cannot_be_played():
+    with pytest.raises(InputError, match="in passes of their own"):
+        conditional(mismatched=True, stack=True)
+    with pytest.raises(InputError, match="need players that know about labels"):
+        game(mismatched=True)
     with pytest.raises(InputError, match="fake_labels must be real or uniform, not 'random'"):
         conditional(fake_labels="random")
     with pytest.raises(InputError, match="needs fresh fakes, with labels drawn by chance"):

@@ -156,6 +156,20 @@ FAULTS = [
         "n = len(real)",
         STEPS,
     ),
+    fault(
+        "real images under wrong labels that are sometimes the right ones",
+        "steps.py",
+        "1, self.num_classes, labels.shape",
+        "0, self.num_classes, labels.shape",
+        STEPS,
+    ),
+    fault(
+        "real images under wrong labels taken for real ones",
+        "steps.py",
+        "fake_logits = torch.cat([fake_logits, wrong])",
+        "real_logits = torch.cat([real_logits, wrong])",
+        STEPS,
+    ),
     # --- conditional players
     fault(
         "the label ignored in the generator",
