@@ -26,7 +26,9 @@ from gantut.files import writing
 from gantut.sampling import sample
 from gantut.steps import alternating
 
-READ_EVERY = 100  # iterations between two readings of the scalars from the device
+# At most so many iterations, and hardly more than so many seconds, lie between two readings of the
+# scalars from the device; progress, deadlines and checkpoints go by the readings.
+READ_EVERY, READ_SECONDS = 100, 10.0
 
 
 class Trainer:
@@ -92,7 +94,7 @@ class Trainer:
             self._averaged, self._trained = [(list(p), list(b)) for p, b in pairs]
         self._unread: list[dict[str, Tensor]] = []
         self._unread_images: list[int] = []
-        self._started = self._last_saved = time.monotonic()
+        self._started = self._last_saved = self._last_read = time.monotonic()
         self._training = False
         self._random = _default_random_state()
         with self._random_state():
@@ -113,7 +115,7 @@ class Trainer:
         in_epochs = epochs is not None
         self.target = round(epochs * self.iterations_per_epoch) if in_epochs else iterations
         self._started = time.monotonic() - self.seconds
-        self._last_saved = time.monotonic()
+        self._last_saved = self._last_read = time.monotonic()
         for module in self.game.modules.values():
             module.train()
         with self._random_state(), self._cpu_threads():
@@ -140,7 +142,8 @@ class Trainer:
         self._unread.append(seen)
         self._unread_images.append(self.batches.seen)
         epoch_is_over = self.iteration % self.iterations_per_epoch == 0
-        if epoch_is_over or len(self._unread) == READ_EVERY:
+        overdue = time.monotonic() - self._last_read >= READ_SECONDS
+        if epoch_is_over or overdue or len(self._unread) == READ_EVERY:
             self._read()
             self._call("read")
             if epoch_is_over:
@@ -170,7 +173,8 @@ class Trainer:
         keys, k = list(scalars), len(self._unread)
         values = torch.stack([scalars[key] for key in keys]).cpu().numpy()
         images, self._unread, self._unread_images = self._unread_images, [], []
-        self.seconds = time.monotonic() - self._started
+        self._last_read = time.monotonic()
+        self.seconds = self._last_read - self._started
         iterations = np.arange(self.iteration - k + 1, self.iteration + 1)
         finite = np.isfinite(values).all(0)
         if not finite.all():

@@ -157,6 +157,33 @@ def test_checkpoints_are_written_on_the_way_and_not_too_often(seconds, kept, tmp
     assert torch.load(tmp_path / "checkpoint.pt")["iteration"] == 12
 
 
+def test_slow_rounds_are_read_by_the_clock(monkeypatch, tmp_path):
+    """A hundred rounds of a large network on a processor take a quarter of an hour: that is too
+    long without a sign of life, a checkpoint or a look at the deadline."""
+    now = [0.0]
+    monkeypatch.setattr("gantut.trainer.time.monotonic", lambda: now[0])
+    read = []
+
+    class Look(Callback):
+        def read(self, trainer):
+            saved = tmp_path / "checkpoint.pt"
+            before = torch.load(saved)["iteration"] if saved.is_file() else None
+            read.append((trainer.iteration, before))
+
+    one = trainer("log.checkpoint_seconds=20", run_dir=tmp_path)
+    play = one.step
+
+    def slow(game, next_batch):
+        now[0] += 4.0
+        return play(game, next_batch)
+
+    one.step, one.callbacks = slow, [Look()]
+    one.fit(iterations=11)
+    # Epochs are over after rounds 4 and 8.  In between, three rounds pass ten seconds; the first
+    # reading after twenty is followed by a checkpoint.
+    assert read == [(3, None), (4, None), (7, None), (8, 7), (11, 7)]
+
+
 def test_a_request_to_stop_that_comes_before_the_first_iteration_counts():
     one = trainer()
     one.stop_requested = True

@@ -541,6 +541,13 @@ FAULTS = [
         "test_trainer.py::test_every_random_part_of_a_run_follows_its_seed",
     ),
     fault(
+        "slow rounds read by their number only",
+        "trainer.py",
+        "if epoch_is_over or overdue or len",
+        "if epoch_is_over or len",
+        TRAINER + "test_slow_rounds_are_read_by_the_clock",
+    ),
+    fault(
         "the seed of dropout ignored",
         "trainer.py",
         "            torch.manual_seed(seed)\n",
