@@ -43,10 +43,11 @@ class Game:
         n_dis: the discriminator's updates in each alternating round.
         fake_labels: ``"real"``: fakes are made with the labels of the real batch; ``"uniform"``:
             with labels drawn by chance, each class as likely.  Only of conditional players.
-        mismatched: the discriminator sees its real images a second time, each under a label that
-            is not its own, and is to call them fake: half of what its loss has against fakes is
-            against these.  Reed et al. 2016, "Generative Adversarial Text to Image Synthesis",
-            section 4.2.  Only of conditional players; not with ``stack``.
+        mismatched: share of what the discriminator's loss has against fakes that goes to real
+            images under wrong labels: it sees the real batch once more, each image under a label
+            that is not its own, and is to call that fake.  0: no such thing; 1/2: Reed et al. 2016,
+            "Generative Adversarial Text to Image Synthesis", algorithm 1.  Only of conditional
+            players; not with ``stack``.
         g_batch: fakes in the generator's turn; as many as there are real images if None.  Needs
             ``fake_labels="uniform"`` where the players are conditional.
         frozen_norm: in the generator's turn, D's batch normalisation takes its stored statistics.
@@ -66,7 +67,7 @@ class Game:
     stack: bool = False
     n_dis: int = 1
     fake_labels: str = "real"
-    mismatched: bool = False
+    mismatched: float = 0.0
     g_batch: int | None = None
     frozen_norm: bool = False
     settled_fakes: bool = False
@@ -86,6 +87,8 @@ class Game:
             )
         if self.fake_labels not in ("real", "uniform"):
             raise InputError(f"fake_labels must be real or uniform, not {self.fake_labels!r}.")
+        if not 0 <= self.mismatched < 1:
+            raise InputError(f"mismatched must lie in [0, 1), not {self.mismatched}.")
         if self.mismatched and (not self.num_classes or self.stack):
             raise InputError(
                 "Real images under wrong labels (mismatched) need players that know about labels, "
@@ -167,14 +170,16 @@ class Game:
 
         Where the game has ``mismatched``, D sees the real batch once more under wrong labels.
         """
-        if self.mismatched:
-            shift = torch.randint(
-                1, self.num_classes, labels.shape, generator=self.z_rng, device=labels.device
-            )
-            with self.autocast():
-                wrong = self.discriminator(real, (labels + shift) % self.num_classes).float()
-            fake_logits = torch.cat([fake_logits, wrong])
-        return self.loss.discriminator(real_logits, fake_logits)
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        if not self.mismatched:
+            return loss
+        shift = torch.randint(
+            1, self.num_classes, labels.shape, generator=self.z_rng, device=labels.device
+        )
+        with self.autocast():
+            wrong_logits = self.discriminator(real, (labels + shift) % self.num_classes).float()
+        against = self.loss.discriminator(real_logits, wrong_logits)
+        return torch.lerp(loss, against, self.mismatched)
 
     def judge_fake(self, fake: Tensor, labels: Tensor | None) -> Tensor:
         """The discriminator's logits ``[N]`` on fakes, for the generator's turn."""

@@ -358,8 +358,8 @@ def test_stored_statistics_where_they_are_asked_for():
 
 
 @pytest.mark.parametrize("step", [alternating, simultaneous])
-def test_real_images_under_wrong_labels_count_half_of_the_fakes(step):
-    one, plain = conditional(mismatched=True), conditional()
+def test_real_images_under_wrong_labels_count_as_fakes(step):
+    one, plain = conditional(mismatched=0.5), conditional()
     shifts = []
     for _ in range(300):
         one.discriminator.calls.clear()
@@ -372,7 +372,7 @@ def test_real_images_under_wrong_labels_count_half_of_the_fakes(step):
     assert counts[0] == 0
     assert (counts[1:] - len(shifts) / 9).abs().max() < 5 * (len(shifts) / 9) ** 0.5
 
-    one = conditional(mismatched=True)
+    one = conditional(mismatched=0.2)
     real, labels = source(labels=True)()
     real_logits, fake_logits = torch.full((6,), 1.5), torch.full((6,), -0.5)
     found = one.discriminator_loss(real, labels, real_logits, fake_logits)
@@ -380,7 +380,7 @@ def test_real_images_under_wrong_labels_count_half_of_the_fakes(step):
     assert one.discriminator.calls[-1][0] == 6
     wrong = one.discriminator(real, shown)
     expected = F.softplus(-real_logits).mean()
-    expected += (F.softplus(fake_logits).mean() + F.softplus(wrong).mean()) / 2
+    expected += 0.8 * F.softplus(fake_logits).mean() + 0.2 * F.softplus(wrong).mean()
     torch.testing.assert_close(found, expected)
     # Without it, D is not asked again, and chance is not drawn upon.
     state = plain.z_rng.get_state()
@@ -393,10 +393,12 @@ def test_real_images_under_wrong_labels_count_half_of_the_fakes(step):
 
 
 def test_a_game_of_labels_that_cannot_be_played():
+    with pytest.raises(InputError, match=r"mismatched must lie in \[0, 1\), not 1"):
+        conditional(mismatched=1)
     with pytest.raises(InputError, match="in passes of their own"):
-        conditional(mismatched=True, stack=True)
+        conditional(mismatched=0.5, stack=True)
     with pytest.raises(InputError, match="need players that know about labels"):
-        game(mismatched=True)
+        game(mismatched=0.5)
     with pytest.raises(InputError, match="fake_labels must be real or uniform, not 'random'"):
         conditional(fake_labels="random")
     with pytest.raises(InputError, match="needs fresh fakes, with labels drawn by chance"):

@@ -182,8 +182,8 @@ class Step(Section):
     reuse_fakes: bool = False
     stack: bool = False
     fake_labels: Literal["real", "uniform"] = "real"
-    mismatched: bool = Field(
-        False, description="D also sees real images under wrong labels, which it is to call fake"
+    mismatched: Share = Field(
+        0.0, description="share of D's loss on fakes that goes to real images under wrong labels"
     )
     g_batch: Positive | None = Field(
         None, description="fakes in the generator's turn; as many as real images if null"

@@ -166,8 +166,8 @@ FAULTS = [
     fault(
         "real images under wrong labels taken for real ones",
         "steps.py",
-        "fake_logits = torch.cat([fake_logits, wrong])",
-        "real_logits = torch.cat([real_logits, wrong])",
+        "self.loss.discriminator(real_logits, wrong_logits)",
+        "self.loss.discriminator(wrong_logits, fake_logits)",
         STEPS,
     ),
     # --- conditional players
