@@ -199,7 +199,8 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     if isinstance(recipe, ClassifierRecipe):
         shutil.copy(first.folder / "classifier.safetensors", aside)
     elif isinstance(recipe, GANRecipe):
-        info["progress_epochs"] = _progress(first, aside / "progress.png")
+        if recipe.reproduce.progress:
+            info["progress_epochs"] = _progress(first, aside / "progress.png")
         _sheet(first, recipe.reproduce.sheet, aside)
         if recipe.reproduce.publish_weights:
             shutil.copy(first.folder / "generator.safetensors", aside)

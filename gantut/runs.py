@@ -188,7 +188,10 @@ class Run:
             return epochs, images.view(len(epochs), -1, *shape)
         sheets = sorted((self.folder / "samples").glob("epoch-*.png"))
         if not sheets:
-            raise CheckpointError(f"The run in {self.folder} has no samples over time.")
+            remedy = ""
+            if not self.config.reproduce.progress:
+                remedy = f": none are published; 'gantut reproduce {self.config.name}' makes them"
+            raise CheckpointError(f"The run in {self.folder} has no samples over time{remedy}.")
         epochs = [int(s.stem.removeprefix("epoch-")) for s in sheets]
         # The last row of a sheet may be padded; a run may go on with sheets of another size.
         images = [grids.load(s, shape)[: self.config.log.samples] for s in sheets]

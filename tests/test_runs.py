@@ -359,9 +359,13 @@ def test_a_card_has_one_table_of_all_classes(train):
     assert lines[title + 4].endswith("| 0 | 0.1 | 0.2 |")
 
 
-def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so(train, tmp_path):
+def test_a_published_run_leaves_out_what_its_recipe_says(train, tmp_path):
     for publish in ("false", "true"):
-        run = train(f"reproduce.publish_weights={publish}", "reproduce.history_rows=5")
+        run = train(
+            f"reproduce.publish_weights={publish}",
+            f"reproduce.progress={publish}",
+            "reproduce.history_rows=5",
+        )
         kept = reproduce.publish([(run, measured(run, 5.0).metrics)], tmp_path / publish)
         assert len(kept.history["iteration"]) <= 5 < len(run.history["iteration"])
         assert kept.history["iteration"][-1] == 8
@@ -372,6 +376,10 @@ def test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so
                 CheckpointError, match="'gantut reproduce mlp-mnist-published' makes"
             ):
                 kept.sample(1)
+            with pytest.raises(CheckpointError, match=r"no samples over time: none are published;"):
+                _ = kept.progress
+        else:
+            assert kept.progress[1].shape[2:] == (1, 28, 28)
 
 
 def test_every_seed_is_trained_in_the_order_of_the_recipe(train, tmp_path, monkeypatch):

@@ -113,6 +113,9 @@ def test_a_finished_generator_draws_what_its_sheet_shows(name):
         assert not list(run.folder.rglob("*.safetensors"))
     # The last stage of the progression shows the same latent vectors as the sheet; of a run that
     # was stopped within an epoch, as they were at that epoch's beginning.
+    if not run.config.reproduce.progress:
+        assert not (run.folder / "progress.png").exists()
+        return
     epochs, stages = run.progress
     if epochs[-1] == run.epoch:
         both = min(n, stages.shape[1])
@@ -130,6 +133,8 @@ def test_the_other_seeds_and_the_stages_are_there(name):
         n = run.config.reproduce.other_sheets
         assert run.at_seed(seed).samples.shape == (n, *run.info["image_shape"])
     assert [r["seed"] for r in run.seeds] == [first, *others]
+    if not run.config.reproduce.progress:
+        return
     epochs, stages = run.progress
     assert epochs[0] == 0
     assert epochs[-1] == int(run.info["epochs"])

@@ -254,6 +254,7 @@ class Reproduce(Section):
         False, description="keep the weights of the snapshot of least Fréchet distance as well"
     )
     publish_weights: bool = Field(True, description="false: only their samples are kept")
+    progress: bool = Field(True, description="false: no sheet of samples over time is kept")
     history_rows: Positive = Field(250, description="at most, of the history that is published")
     sheet: Positive = Field(100, description="samples on the sheet of the first seed")
     other_sheets: Positive = Field(
