@@ -1106,14 +1106,21 @@ FAULTS = [
         "reproduce.py",
         '_history(first).write_csv(aside / "history.csv", recipe.reproduce.history_rows)',
         '_history(first).write_csv(aside / "history.csv")',
-        RUNS + "test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so",
+        RUNS + "test_a_published_run_leaves_out_what_its_recipe_says",
+    ),
+    fault(
+        "samples over time published that the recipe keeps back",
+        "reproduce.py",
+        "        if recipe.reproduce.progress:\n",
+        "        if True:\n",
+        RUNS + "test_a_published_run_leaves_out_what_its_recipe_says",
     ),
     fault(
         "weights published that the recipe keeps back",
         "reproduce.py",
         "        if recipe.reproduce.publish_weights:\n",
         "        if True:\n",
-        RUNS + "test_a_published_history_is_short_and_weights_stay_out_if_the_recipe_says_so",
+        RUNS + "test_a_published_run_leaves_out_what_its_recipe_says",
     ),
     fault(
         "sheets of the other seeds as long as the first",
