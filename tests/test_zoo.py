@@ -111,11 +111,11 @@ def test_a_finished_generator_draws_what_its_sheet_shows(name):
         assert (sheet.int() - to_uint8(drawn).int()).abs().max() <= 1
     else:
         assert not list(run.folder.rglob("*.safetensors"))
-    # The last stage of the progression shows the same latent vectors as the sheet; of a run that
-    # was stopped within an epoch, as they were at that epoch's beginning.
     if not run.config.reproduce.progress:
         assert not (run.folder / "progress.png").exists()
         return
+    # The last stage of the progression shows the same latent vectors as the sheet; of a run that
+    # was stopped within an epoch, as they were at that epoch's beginning.
     epochs, stages = run.progress
     if epochs[-1] == run.epoch:
         both = min(n, stages.shape[1])
