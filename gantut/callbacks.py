@@ -20,7 +20,7 @@ from gantut import grids, weights
 from gantut.data import to_uint8
 from gantut.errors import InputError
 from gantut.files import writing
-from gantut.sampling import every_class
+from gantut.labels import every_class
 
 if TYPE_CHECKING:
     from gantut.trainer import Trainer

@@ -195,8 +195,11 @@ def sample_command(
     run: RunName,
     count: Annotated[int, typer.Option(help="How many images.")] = 64,
     label: Annotated[
-        str | None,
-        typer.Option(help="Of this class, by number or name; of each in turn if not given."),
+        list[str] | None,
+        typer.Option(
+            help="Of this class, by number or name. May be repeated: of each of these in turn; of "
+            "every class in turn if not given."
+        ),
     ] = None,
     columns: Annotated[int, typer.Option(help="Images in a row.")] = 8,
     seed: SeedOption = None,
@@ -211,7 +214,11 @@ def sample_command(
     loaded = find_run(run)
     if best:
         loaded = loaded.best
-    labels = loaded.every_class(count) if label is None else [loaded.label(label)] * count
+    if label:
+        chosen = [loaded.label(text) for text in label]
+        labels = [chosen[i % len(chosen)] for i in range(count)]
+    else:
+        labels = loaded.every_class(count)
     print(grids.save(loaded.sample(count, labels, seed=seed), out, columns))
 
 

@@ -36,9 +36,10 @@ from gantut import build, callbacks, data, grids, recipes, sources, weights
 from gantut.errors import CheckpointError, DataError, InputError
 from gantut.files import writing
 from gantut.home import runs_dir
+from gantut.labels import check_labels, every_class
 from gantut.recipes import ClassifierRecipe, GANRecipe, RealRecipe
 from gantut.recipes.schema import BaseRecipe
-from gantut.sampling import every_class, sample
+from gantut.sampling import sample
 
 
 class Run:
@@ -166,6 +167,7 @@ class Run:
         """
         d = self.config.data
         if isinstance(self.config, RealRecipe):
+            check_labels(labels, n, None)
             return data.scale(data.load(d.source, d.split).subset(n).images)
         seed = build.seeds_of(self.config.seed)["torch"] if seed is None else seed
         return sample(self.generator, n, labels, seed, d.mean, d.std)

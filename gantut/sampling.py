@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gantut.errors import InputError
+from gantut.labels import check_labels, every_class
 
 
 @contextmanager
@@ -35,36 +36,6 @@ def evaluating_norms(module: nn.Module) -> Iterator[nn.Module]:
             m.training = training
 
 
-def every_class(num_classes: int | None, n: int) -> Tensor | None:
-    """``n`` labels, int64 ``[n]``: each class in turn.  None for a model without classes."""
-    return None if num_classes is None else torch.arange(n) % num_classes
-
-
-def check_labels(labels: Tensor | None, n: int, num_classes: int | None) -> Tensor | None:
-    """The labels, where a generator can draw ``n`` images by them.
-
-    Raises:
-        InputError: labels of another type, number or range; labels for a model without classes, or
-            none for one that has them.
-    """
-    if num_classes is None:
-        if labels is not None:
-            raise InputError("This generator knows no classes; sample from it without labels.")
-        return None
-    known = f"whole numbers from 0 to {num_classes - 1}"
-    if labels is None:
-        raise InputError(f"This generator draws what it is told to: give it labels, {known}.")
-    labels = torch.as_tensor(labels)
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise InputError(f"Labels are {known}, not of type {str(labels.dtype).split('.')[-1]}.")
-    if tuple(labels.shape) != (n,):
-        raise InputError(f"{n} images need {n} labels, not labels of shape {tuple(labels.shape)}.")
-    wrong = labels[(labels < 0) | (labels >= num_classes)]
-    if len(wrong):
-        raise InputError(f"Labels are {known}; {wrong[0].item()} is none.")
-    return labels.long()
-
-
 @torch.no_grad()
 def sample(
     generator: nn.Module,
@@ -80,7 +51,8 @@ def sample(
     Args:
         generator: a network with ``sample_z``, on any device.
         n: how many, at least 1.
-        labels: classes, int64 ``[n]``, for a conditional generator; see `every_class`.
+        labels: classes, int64 ``[n]``, for a conditional generator; see
+            :func:`gantut.labels.every_class`.
         seed: of the latent vectors, from 0 to 2^32 - 1.  The same seed gives the same ones, however
             many are asked for.
         mean, std: the space the generator works in; its output times ``std`` plus ``mean`` is a
@@ -91,7 +63,7 @@ def sample(
         float32 ``[n, C, H, W]`` in [-1, 1], on the generator's device.
 
     Raises:
-        InputError: no images asked for, or labels that do not fit; see `check_labels`.
+        InputError: no images asked for, or labels that do not fit.
     """
     if n < 1:
         raise InputError(f"The number of samples must be at least 1, not {n}.")

@@ -148,17 +148,20 @@ def cross_entropy(logits, target):
     return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
 
 
-def adam(p, loss, system):
-    """The first step, in place; parameters are what asks for gradients."""
+def adam(p, loss, system, memory):
+    """One step, in place; parameters are what asks for gradients.  ``memory`` starts empty."""
     names = [k for k, v in p.items() if v.requires_grad]
     grads = torch.autograd.grad(loss, [p[k] for k in names], retain_graph=True)
     b1, b2 = system["beta1"], 0.999
+    t = memory["steps"] = memory.get("steps", 0) + 1
     for name, g in zip(names, grads, strict=True):
-        m, v = (1 - b1) * g / (1 - b1), (1 - b2) * g**2 / (1 - b2)
-        p[name] = (p[name] - system["lr"] * m / (v.sqrt() + 1e-7)).detach().requires_grad_()
+        m, v = memory.get(name, (0.0, 0.0))
+        m, v = memory[name] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        step = m / (1 - b1**t) / ((v / (1 - b2**t)).sqrt() + 1e-7)
+        p[name] = (p[name] - system["lr"] * step).detach().requires_grad_()
 
 
-def simultaneous_round(g, d, real, labels, z, system):
+def simultaneous_round(g, d, real, labels, z, system, memories):
     """Both losses against both players as they are; then both move."""
     fake = generator(g, z, labels, system)
     real_logits = system["d"](d, real, labels, system)
@@ -167,13 +170,13 @@ def simultaneous_round(g, d, real, labels, z, system):
     g_loss = cross_entropy(fake_logits, 1.0)
     names = [k for k, v in d.items() if v.requires_grad]
     kept = {k: d[k] for k in names}
-    adam(d, d_loss, system)
+    adam(d, d_loss, system, memories[1])
     assert all(kept[k] is not d[k] for k in names)
-    adam(g, g_loss, system)
+    adam(g, g_loss, system, memories[0])
     return d_loss, g_loss
 
 
-def stacked_round(g, d, real, labels, passes, system):
+def stacked_round(g, d, real, labels, passes, system, memories):
     """D on real images and settled fakes in one batch; then G on twice as many fresh latents."""
     (z, y), (z2, y2) = passes
     with torch.no_grad():
@@ -182,10 +185,10 @@ def stacked_round(g, d, real, labels, passes, system):
     logits = system["d"](d, torch.cat([real, fake]), torch.cat([labels, y]), system)
     n = len(real)
     d_loss = (cross_entropy(logits[:n], 1.0) + cross_entropy(logits[n:], 0.0)) / 2
-    adam(d, d_loss, system)
+    adam(d, d_loss, system, memories[1])
     renormalise(g)
     fake = generator(g, z2, y2, system)
     renormalise(d)
     g_loss = cross_entropy(system["d"](d, fake, y2, system, stored=True), 1.0)
-    adam(g, g_loss, system)
+    adam(g, g_loss, system, memories[0])
     return d_loss, g_loss

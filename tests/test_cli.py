@@ -636,10 +636,16 @@ def test_samples_of_a_class(home, whole, tmp_path):
     sevens = grids.load(out, (1, 28, 28))
     assert torch.equal(sevens, to_uint8(of_run.sample(10, torch.full((10,), 7))))
     assert [torch.equal(a, b) for a, b in zip(drawn, sevens)] == [i == 7 for i in range(10)]
+    # Labels that are repeated take turns.
+    succeeds(run("sample", folder, "--label", 7, "--label", 1, *ten, home=home))
+    turns = grids.load(out, (1, 28, 28))
+    assert torch.equal(turns, to_uint8(of_run.sample(10, torch.tensor([7, 1] * 5))))
     for source, label, sentence in (
         (folder, 10, "Labels are whole numbers from 0 to 9; 10 is none."),
         (folder, -1, "Labels are whole numbers from 0 to 9; -1 is none."),
         (whole, 3, "This generator knows no classes; sample from it without labels."),
+        (folder, 10**20, "Labels are whole numbers from 0 to 9, in a tensor or a list of 64."),
+        ("real-cifar10", 3, "This generator knows no classes; sample from it without labels."),
         (folder, "7.5", "A label is a whole number or the name of a class, not '7.5'."),
         (folder, "seven", "A label is a whole number or the name of a class, not 'seven'."),
     ):

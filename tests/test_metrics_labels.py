@@ -29,11 +29,25 @@ def test_agreement_counts_what_was_asked_for_and_what_was_seen():
 @pytest.mark.parametrize(
     ("probabilities", "labels", "message"),
     [
-        (torch.ones(3, 2), torch.tensor([0, 1]), r"not \[3, 2\] and \[2\]"),
-        (torch.ones(3), torch.tensor([0, 1, 0]), r"not \[3\] and \[3\]"),
+        (
+            torch.ones(3, 2),
+            torch.tensor([0, 1]),
+            r"3 images need 3 labels, not labels of shape \(2,\)",
+        ),
+        (
+            torch.ones(3),
+            torch.tensor([0, 1, 0]),
+            r"Agreement needs probabilities \[N, K\] of images, not \[3\]",
+        ),
         (torch.ones(2, 2), torch.tensor([0, 2]), "whole numbers from 0 to 1"),
+        (torch.ones(2, 2), torch.tensor([0, -1]), "whole numbers from 0 to 1; -1 is none"),
         (torch.ones(2, 2), torch.tensor([0.0, 1.0]), "whole numbers from 0 to 1"),
-        (torch.ones(0, 2), torch.tensor([], dtype=torch.long), r"not \[0, 2\] and \[0\]"),
+        (torch.ones(2, 2), torch.tensor([False, True]), "from 0 to 1, not of type bool"),
+        (
+            torch.ones(0, 2),
+            torch.tensor([], dtype=torch.long),
+            r"Agreement needs probabilities \[N, K\] of images, not \[0, 2\]",
+        ),
     ],
 )
 def test_agreement_of_tables_that_do_not_go_together(probabilities, labels, message):
@@ -100,27 +114,30 @@ def test_separation_at_its_ends():
 
 
 @pytest.mark.parametrize(
-    ("x", "y"),
+    ("x", "y", "message"),
     [
-        (torch.ones(4, 2), torch.zeros(4, dtype=torch.long)),
-        (torch.ones(4, 2), torch.arange(4)),
-        (torch.ones(4, 2), torch.tensor([0, 1, 0])),
-        (torch.ones(4), torch.tensor([0, 1, 0, 1])),
+        (torch.ones(4, 2), torch.zeros(4, dtype=torch.long), "2 to N - 1 classes, not 4 of 1"),
+        (torch.ones(4, 2), torch.arange(4), "2 to N - 1 classes, not 4 of 4"),
+        (torch.ones(4, 2), torch.tensor([0, 1, 0]), "4 images need 4 labels"),
+        (torch.ones(4, 2), torch.tensor([0.0, 1, 0, 1]), "whole numbers from 0, not of type float"),
+        (torch.ones(4), torch.tensor([0, 1, 0, 1]), r"features \[N, F\], not \[4\]"),
     ],
 )
-def test_separation_of_tables_that_say_nothing(x, y):
-    with pytest.raises(InputError, match="2 to N - 1 classes"):
+def test_separation_of_tables_that_say_nothing(x, y, message):
+    with pytest.raises(InputError, match=message):
         class_separation(x, y)
 
 
 def test_labels_that_are_missing_or_too_few():
     x, y = features(4, 8)
-    with pytest.raises(InputError, match="each row of features needs its label"):
+    with pytest.raises(InputError, match="8 images need 8 labels, not labels of shape"):
         within_class_diversity(x, y[:-1], x, y)
+    with pytest.raises(InputError, match="not of type float32"):
+        within_class_diversity(x, y, x, y.float())
     with pytest.raises(InputError, match="needs at least 4 images of each class, and of class 1"):
         intra_class_frechet(x[:7], y[:7], x, y)
     with pytest.raises(InputError, match="of class 1 there are 0 and 4 real ones"):
-        within_class_diversity(x, torch.zeros(8), x, y)
+        within_class_diversity(x, torch.zeros(8, dtype=torch.long), x, y)
 
 
 def test_the_pixel_score_pairs_each_fake_with_a_real_image_of_its_class():
@@ -135,3 +152,5 @@ def test_the_pixel_score_pairs_each_fake_with_a_real_image_of_its_class():
         one_minus_pixel_mse(fakes, labels + 1, real, kinds)
     with pytest.raises(InputError, match="have no pixels in common"):
         one_minus_pixel_mse(fakes[..., :1], labels, real, kinds)
+    with pytest.raises(InputError, match="4 images need 4 labels"):
+        one_minus_pixel_mse(fakes, labels[:3], real, kinds)

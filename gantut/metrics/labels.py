@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gantut.errors import InputError
+from gantut.labels import table
 from gantut.metrics.frechet import frechet_distance
 from gantut.metrics.tables import pair
 
@@ -37,14 +38,12 @@ def label_agreement(probabilities: Tensor, labels: Tensor) -> Agreement:
     Raises:
         InputError: tables that do not go together, or labels outside 0 to K - 1.
     """
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+    if probabilities.ndim != 2 or not len(probabilities):
         raise InputError(
-            "Agreement needs probabilities [N, K] and labels [N] of the same images, not "
-            f"{list(probabilities.shape)} and {list(labels.shape)}."
+            f"Agreement needs probabilities [N, K] of images, not {list(probabilities.shape)}."
         )
     k = probabilities.shape[1]
-    if labels.is_floating_point() or labels.min() < 0 or labels.max() >= k:
-        raise InputError(f"Labels are whole numbers from 0 to {k - 1}.")
+    labels = table(labels, len(probabilities), k)
     seen = probabilities.argmax(1)
     confusion = torch.bincount(labels * k + seen, minlength=k * k).view(k, k)
     right = confusion.diagonal().double()
@@ -57,9 +56,7 @@ def label_agreement(probabilities: Tensor, labels: Tensor) -> Agreement:
 
 def _by_class(features, labels, real_features, real_labels, at_least, why):
     fakes, real = pair(features, real_features, 2, why)
-    labels, real_labels = torch.as_tensor(labels), torch.as_tensor(real_labels)
-    if len(labels) != len(fakes) or len(real_labels) != len(real):
-        raise InputError(f"For {why}, each row of features needs its label.")
+    labels, real_labels = table(labels, len(fakes)), table(real_labels, len(real))
     for label in real_labels.unique().tolist():
         mine, theirs = fakes[labels == label], real[real_labels == label]
         if min(len(mine), len(theirs)) < at_least:
@@ -133,12 +130,14 @@ def class_separation(features: Tensor | np.ndarray, labels: Tensor) -> float:
     Raises:
         InputError: labels that are not as many as features, or too few or too many classes.
     """
-    x, labels = torch.as_tensor(features).double(), torch.as_tensor(labels)
+    x = torch.as_tensor(features).double()
+    if x.ndim != 2:
+        raise InputError(f"Separation needs features [N, F], not {list(x.shape)}.")
+    labels = table(labels, len(x))
     classes = labels.unique()
-    if x.ndim != 2 or labels.shape != x.shape[:1] or not 1 < len(classes) < len(x):
+    if not 1 < len(classes) < len(x):
         raise InputError(
-            "Separation needs features [N, F] and labels [N] of 2 to N - 1 classes, not "
-            f"{list(x.shape)} and {list(labels.shape)} of {len(classes)}."
+            f"Separation needs labels of 2 to N - 1 classes, not {len(x)} of {len(classes)}."
         )
     groups = [x[labels == label] for label in classes]
     within = sum((group - group.mean(0)).square().sum() for group in groups)
@@ -166,6 +165,7 @@ def one_minus_pixel_mse(images: Tensor, labels: Tensor, real: Tensor, real_label
         raise InputError(
             f"Images of {list(images.shape[1:])} and of {list(real.shape[1:])} have no pixels in common."
         )
+    labels, real_labels = table(labels, len(images)), table(real_labels, len(real))
     total = 0.0
     for label in labels.unique():
         of_class = (real_labels == label).nonzero()[:, 0]

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gantut.errors import InputError
+from gantut.labels import whole
 from gantut.models import dcgan
 from gantut.models.blocks import LatentSpace, output_layer
 
@@ -180,9 +181,22 @@ class LabelMap(nn.Module):
         self.dense = Block(dense, side * side, slope, norm, eps, momentum)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Labels, int64 ``[N]``, to maps ``[N, 1, side, side]``."""
+        """Labels, int64 ``[N]``, to maps ``[N, 1, side, side]``.
+
+        Raises:
+            InputError: no labels, or no whole numbers; on a CPU also labels out of range.  (A look
+                at them would make a GPU wait in every pass; there it is torch that complains.)
+        """
+        known = whole(self.embedding.num_embeddings)
+        if not isinstance(labels, Tensor) or labels.dtype not in (torch.int64, torch.int32):
+            kind = str(getattr(labels, "dtype", type(labels).__name__)).removeprefix("torch.")
+            raise InputError(f"This network needs labels, {known}, in an int64 tensor, not {kind}.")
+        try:
+            vectors = self.embedding(labels)
+        except IndexError:
+            raise InputError(f"Labels are {known}; some are none.") from None
         # Row by row: the label's numbers stay together with their image.
-        return self.dense(self.embedding(labels)).view(-1, 1, self.side, self.side)
+        return self.dense(vectors).view(-1, 1, self.side, self.side)
 
 
 # --- the players --------------------------------------------------------------------------------
@@ -277,7 +291,7 @@ class Generator(LatentSpace):
         if spectral:
             _constrain(self, spectral)
 
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latent vectors ``[N, latent_dim]`` and labels, int64 ``[N]``, to images ``[N, C, H, W]``."""
         maps = self.project(z).unflatten(1, self.maps)
         return self.net(torch.cat([maps, self.label_map(labels)], 1))
@@ -378,6 +392,6 @@ class Discriminator(nn.Module):
         if spectral:
             _constrain(self if spectral_label else self.net, spectral)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images ``[N, C, H, W]`` and labels, int64 ``[N]``, to logits ``[N]``."""
         return self.net(torch.cat([images, self.label_map(labels)], 1)).squeeze(1)

@@ -188,8 +188,8 @@ FAULTS = [
     fault(
         "the label's index shifted by one",
         "models/cgan.py",
-        "self.dense(self.embedding(labels))",
-        "self.dense(self.embedding((labels + 1) % self.embedding.num_embeddings))",
+        "vectors = self.embedding(labels)",
+        "vectors = self.embedding((labels + 1) % self.embedding.num_embeddings)",
         CGAN,
     ),
     fault(
@@ -314,8 +314,8 @@ FAULTS = [
     fault(
         "a label on the command line that is not heeded",
         "cli.py",
-        "labels = loaded.every_class(count) if label is None else [loaded.label(label)] * count",
-        "labels = loaded.every_class(count)",
+        "    if label:\n",
+        "    if False:\n",
         "test_cli.py::test_samples_of_a_class",
     ),
     fault(
@@ -338,6 +338,28 @@ FAULTS = [
         "schedule(s, game.optimizers[k], per_epoch, t.epochs) for k",
         "schedule(s, next(iter(game.optimizers.values())), per_epoch, t.epochs) for k",
         "test_trainer.py",
+    ),
+    fault(
+        "the decay writes the generator's rate into the discriminator's optimiser",
+        "build.py",
+        "LambdaLR(optim, factors[plan.kind])",
+        "LambdaLR(optim, lambda i: factors[plan.kind](i) * 2e-4 / section.lr)",
+        "test_cgan.py::test_a_run_resumed_in_the_middle_of_its_decay_equals_the_one_never_stopped",
+    ),
+    fault(
+        "only the first of several labels heeded",
+        "cli.py",
+        "chosen[i % len(chosen)]",
+        "chosen[0]",
+        "test_cli.py::test_samples_of_a_class",
+    ),
+    fault(
+        "wrong labels are measured without a word",
+        "labels.py",
+        "    if wrong.any():\n",
+        "    if False:\n",
+        CGAN,
+        LABELS,
     ),
     fault(
         "embeddings shared between the players",
