@@ -39,13 +39,13 @@ def device_of(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, ModuleNotFoundError):
         raise InputError(
             f"There is no device {name!r}; use auto, cpu, or cuda where there is a GPU."
         ) from None
     try:
-        torch.zeros(1, device=device)
-    except (AssertionError, NotImplementedError, RuntimeError):
+        torch.zeros(1, device=device).item()
+    except (AssertionError, ModuleNotFoundError, NotImplementedError, RuntimeError):
         raise InputError(
             f"torch cannot use the device {name!r} on this machine; use cpu, or auto for whatever "
             "there is. 'gantut doctor' shows what torch finds."
@@ -107,7 +107,9 @@ def schedule(section: Adam, optim: torch.optim.Optimizer, per_epoch: int, epochs
         "step": lambda i: plan.factor ** (i // (per_epoch * plan.every)),
         "linear": lambda i: max(0.0, 1 - i / total),
         "cosine": lambda i: 0.5 * (1 + math.cos(math.pi * min(1.0, i / total))),
-        "triangle": lambda i: max(0.0, min((i + 1) / (0.2 * total), (total - i) / (0.8 * total))),
+        "triangle": lambda i: max(
+            0.0, min((i + 1) / (0.2 * total), (total - i) / (0.8 * total), 1)
+        ),
     }
     return LambdaLR(optim, factors[plan.kind])
 
@@ -172,6 +174,8 @@ def _check_smallest_batch(game, n: int, batch_size: int) -> None:
     """Batch normalisation has no deviation to divide by where a batch holds one image."""
     layers = [layer for network in game.modules.values() for layer in network.modules()]
     normalised = any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
+    if normalised and getattr(game, "g_batch", None) == 1:
+        raise InputError("With batch normalisation step.g_batch must be at least 2, not 1.")
     if normalised and (n % batch_size or batch_size) == 1:
         raise InputError(
             f"With batch normalisation every batch needs at least two images, and {n} images in "

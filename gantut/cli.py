@@ -168,9 +168,7 @@ def train(
 
     build.device_of(device)
     folder = out or runs.folder_of(loaded)
-    if fresh and (folder / "config.yaml").is_file():
-        shutil.rmtree(folder)
-    run = runs.train(loaded, folder, device, progress=True, on_start=_stop_on_ctrl_c)
+    run = runs.train(loaded, folder, device, progress=True, on_start=_stop_on_ctrl_c, fresh=fresh)
     if not run.info["complete"]:
         _progress_only(
             f"gantut: stopped at epoch {run.info['epochs']:.2f}; the same command goes on."
@@ -180,14 +178,23 @@ def train(
 
 
 def _stop_on_ctrl_c(trainer) -> None:
-    """Ctrl-C once: finish the iteration, write a checkpoint, end.  Twice: end at once."""
+    """Ctrl-C once: finish the iteration, write a checkpoint, end.  Twice: end at once.
+
+    After the training Ctrl-C means what it did before.
+    """
+    from gantut.callbacks import Callback
+
+    class Restore(Callback):
+        def end(self, trainer) -> None:
+            signal.signal(signal.SIGINT, before)
 
     def once(signum, frame):
         trainer.stop_requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _progress_only("\ngantut: stopping after this iteration; Ctrl-C again to stop at once.")
 
-    signal.signal(signal.SIGINT, once)
+    before = signal.signal(signal.SIGINT, once)
+    trainer.callbacks.append(Restore())
 
 
 @app.command("sample")
@@ -259,7 +266,7 @@ def evaluate_command(
     else:
         loaded = find_run(run)
         results = evaluate(loaded, samples, reference, features, against=data, **options)
-        if zoo.FOLDER not in loaded.folder.parents and data is None:
+        if zoo.FOLDER.resolve() not in loaded.folder.resolve().parents and data is None:
             file = loaded.folder / "metrics.json"
             try:
                 old = loaded.metrics if file.is_file() else []

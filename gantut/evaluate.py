@@ -108,6 +108,7 @@ def measurements(
     """
     check_alike(tuple(images.shape[1:]), reference.images)
     check_enough(min(len(images), len(reference)), eyes.feature_dim)
+    eyes.check(images)
     rows = []
     about = {"samples": len(images), "network": eyes.name}
     # In parts that are kept until there is a result: the Inception network needs minutes to hours.
@@ -145,8 +146,9 @@ def measurements(
             share = agreement.overall
             error = math.sqrt(share * (1 - share) / len(p))
             add("label_agreement", share, error, "likeliest class is the label", None)
-            estimator = "share of the variance of features that labels explain, without bias"
-            add("class_separation", class_separation(features, labels), None, estimator, None)
+            if len(labels.unique()) > 1:
+                estimator = "share of the variance of features that labels explain, without bias"
+                add("class_separation", class_separation(features, labels), None, estimator, None)
     to = str(reference)
     distance = frechet_from_moments(*moments(features), *reference.moments)
     add("frechet_distance", distance, None, "Gaussians, covariances divided by n - 1", to)
@@ -161,14 +163,16 @@ def measurements(
     if labels is not None and isinstance(eyes, Judge):
         real_labels = reference.images.labels
         sets = (features, labels, real, real_labels)
-        counts = torch.cat([labels.bincount(), real_labels.bincount()])
+        k = len(reference.images.classes)
+        counts = torch.cat([x.bincount(minlength=k) for x in (labels, real_labels)])
         if counts.min() > eyes.feature_dim:
             distances = intra_class_frechet(*sets)
             estimator = "mean over classes, Gaussians, covariances divided by n - 1"
             add("intra_class_frechet", distances.mean().item(), None, estimator, to)
-        ratios = within_class_diversity(*sets)
-        estimator = "mean over classes, squared distances over those of real images"
-        add("within_class_diversity", ratios.mean().item(), None, estimator, to)
+        if counts.min() > 1:
+            ratios = within_class_diversity(*sets)
+            estimator = "mean over classes, squared distances over those of real images"
+            add("within_class_diversity", ratios.mean().item(), None, estimator, to)
         pixels = one_minus_pixel_mse(
             images, labels, data.scale(reference.images.images), real_labels
         )
@@ -233,6 +237,10 @@ def evaluate(
             raise InputError(
                 f"{run.config.name} is a classifier and generates nothing that the Inception "
                 "network could look at."
+            )
+        if against or real or reference != "test":
+            raise InputError(
+                f"{run.config.name} is a classifier: it is measured by all of its own test images."
             )
         return _evaluate_classifier(run, samples)
     source, shape = against or run.config.data.source, tuple(run.info["image_shape"])
@@ -330,7 +338,11 @@ def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
     classifier = classifier_of(run)
     name = f"{run.config.name}@{weights.sha256(run.folder / 'classifier.safetensors')[:8]}"
     shape = tuple(run.info["image_shape"])
-    test = data.load(run.config.data.name, "test")
+    channels, side, _ = shape
+    source, made_alike = run.config.data.source, {"channels": channels, "image_size": side}
+    if not run.config.data.path:
+        made_alike = {}
+    test = data.load(source, "test", **made_alike)
     images = data.scale(test.images)
     eyes = Judge(classifier, name, shape)
     about = {"seed": run.config.seed, "epoch": run.info["epochs"]}
@@ -348,7 +360,7 @@ def _evaluate_classifier(run: Run, samples: int) -> list[dict]:
             **about,
         }
     ]
-    train = data.scale(data.load(run.config.data.name, "train").subset(samples).images)
+    train = data.scale(data.load(source, "train", **made_alike).subset(samples).images)
     noise = torch.rand(samples, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     sets = {"real test images": images[:samples], "real training images": train, "noise": noise}
     to = FeatureSet(test.subset(min(samples, len(test))), eyes)

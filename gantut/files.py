@@ -1,6 +1,7 @@
 """Files that are whole or absent: written aside, then renamed."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,3 +36,10 @@ def writing(
         # Also on Ctrl-C. On a path that cannot be, there is nothing to remove.
         if aside.parent.is_dir():
             aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process has left aside in a folder: files that `writing` names so."""
+    for file in folder.glob("*.part"):
+        if re.fullmatch(r".+\.\d+\.part", file.name) and file.is_file():
+            file.unlink()

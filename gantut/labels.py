@@ -8,7 +8,7 @@ from gantut.errors import InputError
 
 def every_class(num_classes: int | None, n: int) -> Tensor | None:
     """``n`` labels, int64 ``[n]``: each class in turn.  None for a model without classes."""
-    return None if num_classes is None else torch.arange(n) % num_classes
+    return None if num_classes is None else torch.arange(max(n, 0)) % num_classes
 
 
 def check_labels(labels: Tensor | None, n: int, num_classes: int | None) -> Tensor | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gantut import build, callbacks, data, grids, recipes, runs, sources, weights, zoo
-from gantut.errors import GantutError
+from gantut.errors import GantutError, InputError
 from gantut.evaluate import NAMES, evaluate, judge_for
 from gantut.recipes import ClassifierRecipe, GANRecipe
 from gantut.recipes.schema import BaseRecipe
@@ -46,10 +46,19 @@ def reproduce(
         GantutError: not a source checkout, or training or evaluation failed.
     """
     target = zoo_folder() / name
+    if name not in recipes.names():
+        raise InputError(f"{name} is no recipe of the library's; train it with 'gantut train'.")
     base = recipes.load(name)
+    planned = base.reproduce.seeds
+    if not planned:
+        raise InputError(f"{name} is not kept as a finished run; train it with 'gantut train'.")
+    if seeds is not None and not set(seeds) <= set(planned):
+        raise InputError(f"{name} is reproduced with the seeds {planned}, not {seeds}.")
+    if max_minutes is not None and max_minutes < 0:
+        raise InputError(f"Minutes are not negative, as {max_minutes:g} are.")
     made = []
-    where = build.device_of(device).type
-    for seed in base.reproduce.seeds if seeds is None else seeds:
+    where = str(build.device_of(device))
+    for seed in planned if seeds is None else seeds:
         recipe = recipes.load(name, [f"seed={seed}"])
         say(f"{name}, seed {seed}: training")
         run = runs.train(recipe, None, device, progress, max_minutes, on_start)
@@ -185,11 +194,22 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
         made: a run and its measurements, for each seed; the first is the one that is exhibited.
         target: the folder; what it held before is replaced.
     """
-    first, results = made[0]
-    recipe = first.config
     aside = target.with_name(f".{target.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    try:
+        _write(made, aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    return Run(target)
+
+
+def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
+    first, _ = made[0]
+    recipe = first.config
     info = dict(first.info)
     done = {run.config.seed for run, _ in made if run.info["complete"]}
     info["complete"] = done >= set(recipe.reproduce.seeds)
@@ -216,9 +236,6 @@ def publish(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
     _seeds(made, aside / "seeds.csv")
     (aside / "card.md").write_text(card(recipe, info, made), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
-    return Run(target)
 
 
 def _sheet(run: Run, n: int, folder: Path) -> None:

@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 import gantut
 from gantut import build, callbacks, data, grids, recipes, sources, weights
-from gantut.errors import CheckpointError, DataError, InputError
-from gantut.files import writing
+from gantut.errors import CheckpointError, DataError, InputError, RecipeError
+from gantut.files import remove_leftovers, writing
 from gantut.home import runs_dir
 from gantut.labels import check_labels, every_class
 from gantut.recipes import ClassifierRecipe, GANRecipe, RealRecipe
@@ -116,10 +116,12 @@ class Run:
     @cached_property
     def seeds(self) -> list[dict]:
         """One row of measurements for each seed of this recipe; nan where one was not measured."""
-        table = self._file("seeds.csv").read_text().splitlines()
-        columns = table[0].split(",")
+        file = self._file("seeds.csv")
         number = lambda text: float(text or "nan")  # noqa: E731
-        return [dict(zip(columns, map(number, row.split(",")))) for row in table[1:]]
+        with _readable(file):
+            table = file.read_text().splitlines()
+            columns = table[0].split(",") if table else []
+            return [dict(zip(columns, map(number, row.split(",")))) for row in table[1:]]
 
     @cached_property
     def card(self) -> str:
@@ -148,9 +150,9 @@ class Run:
             InputError: it is neither.
         """
         known = sources.SETS.get(self.config.data.source)
-        names = known.classes if known else ()
+        names = known.classes if known else self.info.get("classes", ())
         if text in names:
-            return names.index(text)
+            return list(names).index(text)
         try:
             return int(text)
         except ValueError:
@@ -168,14 +170,18 @@ class Run:
         d = self.config.data
         if isinstance(self.config, RealRecipe):
             check_labels(labels, n, None)
-            return data.scale(data.load(d.source, d.split).subset(n).images)
+            if seed is not None:
+                raise InputError(f"{self.config.name} is the first of some images; it has no seed.")
+            return data.scale(build.image_set(self.config).subset(n).images)
         seed = build.seeds_of(self.config.seed)["torch"] if seed is None else seed
         return sample(self.generator, n, labels, seed, d.mean, d.std)
 
     @cached_property
     def samples(self) -> Tensor:
         """The images on a finished run's sheet, uint8 ``[n, C, H, W]``: the first of its seed."""
-        return grids.load(self._file("samples.png"), tuple(self.info["image_shape"]))
+        file = self._file("samples.png")
+        with _readable(file):
+            return grids.load(file, tuple(self.info["image_shape"]))
 
     @property
     def progress(self) -> tuple[list[int], Tensor]:
@@ -261,6 +267,7 @@ def train(
     progress: bool = False,
     max_minutes: float | None = None,
     on_start=lambda trainer: None,
+    fresh: bool = False,
 ) -> Run:
     """Train a recipe in a run folder, or go on where a checkpoint in it leaves off.
 
@@ -271,16 +278,21 @@ def train(
         progress: show a progress bar.
         max_minutes: stop after so long, with a checkpoint to go on from; 0: do not train; None:
             finish.
-        on_start: called with the trainer before it starts, for example to keep hold of it.
+        on_start: called with the trainer before it starts, for example to keep hold of it; not
+            where there is nothing left to train.
+        fresh: remove the run that is in the folder, and start anew.
 
     Raises:
-        CheckpointError: the folder holds a run of another recipe, a damaged checkpoint, or, where
-            there is no time to train, none.
+        CheckpointError: the folder holds a run of another recipe or one that has gone beyond this
+            budget, a damaged checkpoint, or, where there is no time to train, none.
         TrainingError: the losses are no longer numbers.
         DataError: the data cannot be had, the folder not be written, or another process trains in it.
     """
     folder = folder_of(recipe) if folder is None else Path(folder)
     with _alone_in(folder):
+        _check_free(folder)
+        if fresh:
+            _remove_run(folder)
         if isinstance(recipe, RealRecipe):
             return _real(recipe, folder)
         return _train(recipe, folder, device, progress, max_minutes, on_start)
@@ -293,8 +305,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-        for half_written in folder.glob("**/*.part"):
-            half_written.unlink()
+        for place in (folder, folder / "samples", folder / "snapshots"):
+            remove_leftovers(place)
     except filelock.Timeout:
         raise DataError(
             f"Another process is training in {folder}; wait for it, or train into another folder "
@@ -311,10 +323,40 @@ def _alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _check_free(folder: Path) -> None:
+    """Somebody else's ``config.yaml`` is not overwritten."""
+    config = folder / "config.yaml"
+    if not config.is_file() or any((folder / n).is_file() for n in ("checkpoint.pt", "run.json")):
+        return
+    try:
+        recipes.load(config)
+    except RecipeError:
+        raise DataError(
+            f"{config} is no recipe's; train into another folder than {folder} (--out)."
+        ) from None
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what a run writes, and nothing else that may be in the folder."""
+    files = ("config.yaml", "run.json", "history.csv", "metrics.json", "checkpoint.pt")
+    files += ("measured.json", "measured-inception.json")
+    files += ("generator.safetensors", "classifier.safetensors")
+    sheets = ("samples/epoch-*.png", "snapshots/epoch-*.safetensors", "tensorboard/events.*")
+    for file in [folder / name for name in files] + [f for s in sheets for f in folder.glob(s)]:
+        file.unlink(missing_ok=True)
+
+
 def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     trainer = build.trainer(recipe, folder, device, progress=progress)
+    budget = recipe.train.epochs * trainer.iterations_per_epoch
     if (folder / "checkpoint.pt").is_file():
         trainer.load()
+        if trainer.iteration > budget:
+            raise CheckpointError(
+                f"The run in {folder} has had {trainer.exact_epoch:.4g} epochs, and train.epochs is "
+                f"{recipe.train.epochs}; train into another folder (--out), or remove the old run "
+                "first (--fresh)."
+            )
     elif max_minutes == 0:
         raise CheckpointError(f"There is no run in {folder} yet, and no time to train one.")
     with writing(folder / "config.yaml") as aside:
@@ -322,8 +364,8 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     begun = trainer.iteration
     deadline = Deadline(math.inf if max_minutes is None else 60 * max_minutes)
     trainer.callbacks.append(deadline)
-    on_start(trainer)
-    if trainer.iteration < recipe.train.epochs * trainer.iterations_per_epoch:
+    if trainer.iteration < budget:
+        on_start(trainer)
         trainer.fit(epochs=recipe.train.epochs)
     kind = "classifier" if isinstance(recipe, ClassifierRecipe) else "generator"
     network = trainer.game.classifier if kind == "classifier" else trainer.generator
@@ -332,7 +374,8 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
     if trainer.iteration == begun and (folder / "run.json").is_file():
         # Nothing was trained: it remains a run of the machine that trained it.
         before = Run(folder).info
-        info |= {key: before[key] for key in ("device", "threads", "versions")}
+        kept = ("device", "threads", "versions", "best_epoch")
+        info |= {key: before[key] for key in kept if key in before}
     if not info["complete"]:
         info["stopped_by"] = "deadline" if deadline.passed else "request"
     write_json(folder / "run.json", info)
@@ -341,7 +384,7 @@ def _train(recipe, folder, device, progress, max_minutes, on_start) -> Run:
 
 def _real(recipe: RealRecipe, folder: Path) -> Run:
     """The folder of a run that has nothing to train."""
-    images = data.load(recipe.data.source, recipe.data.split)
+    images = build.image_set(recipe)
     with writing(folder / "config.yaml") as aside:
         aside.write_text(recipes.to_yaml(recipe), encoding="utf-8")
     info = {"name": recipe.name, "seed": recipe.seed, "complete": True, "epochs": 0, "seconds": 0.0}
@@ -388,6 +431,7 @@ def _info(recipe: BaseRecipe, trainer) -> dict:
         "parameters": {name: count(m) for name, m in trainer.game.modules.items()},
         "image_shape": list(images.image_shape),
         **({} if classes is None else {"num_classes": classes}),
+        **({"classes": list(images.classes)} if classes and recipe.data.path else {}),
         "versions": _versions(),
     }
 

@@ -121,6 +121,8 @@ def under_every_class(
     k = getattr(generator, "num_classes", None)
     if k is None:
         raise InputError("This generator knows no classes; sample from it without labels.")
+    if (rows if isinstance(rows, int) else len(rows)) < 1:
+        raise InputError("Of no latent vector there are no images.")
     if isinstance(rows, int):
         rows = generator.sample_z(rows, generator=torch.Generator().manual_seed(seed))
     z = rows.repeat_interleave(k, dim=0)

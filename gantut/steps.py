@@ -94,6 +94,8 @@ class Game:
                 "Real images under wrong labels (mismatched) need players that know about labels, "
                 "and real and fake images in passes of their own (stack=False)."
             )
+        if self.mismatched and self.num_classes < 2:
+            raise InputError("Where there is one class, no label is wrong (mismatched).")
         if self.g_batch is not None and (
             self.reuse_fakes or (self.num_classes and self.fake_labels == "real")
         ):

@@ -651,6 +651,8 @@ def test_samples_of_a_class(home, whole, tmp_path):
     ):
         result = run("sample", source, "--label", label, "--out", out, home=home)
         fails(result, 2, f"gantut: {sentence}")
+    none = run("sample", folder, "--count", -1, "--out", out, home=home)
+    fails(none, 2, "gantut: The number of samples must be at least 1, not -1.")
     with pytest.raises(InputError, match="give it labels, whole numbers from 0 to 9"):
         of_run.sample(3)
 
@@ -724,6 +726,34 @@ def test_a_reader_s_own_pictures(empty, tmp_path):
         2,
         f"gantut: There is no judge for images of {folder}; there is one for mnist and cifar10.",
     )
+
+
+def test_a_reader_s_own_classes_have_names(empty, tmp_path):
+    for i in range(12):
+        picture(tmp_path / "pets" / ("cat", "dog")[i % 2] / f"{i:02}.png", size=(12, 12))
+    own = [f"data.path={tmp_path / 'pets'}", "data.image_size=28", "data.channels=1", "name=pets"]
+    narrow = ["generator.widths=[2, 2, 2]", "discriminator.widths=[2, 2]", "train.batch_size=6"]
+    recipe = ["train", "cgan-mnist-published", *own, *narrow, "train.epochs=1"]
+    folder = succeeds(run(*recipe, home=empty)).strip()
+    out = empty / "dogs.png"
+    of_run = ["sample", folder, "--out", out, "--count", 2, "--label"]
+    succeeds(run(*of_run, "dog", home=empty))
+    dogs = grids.load(out, (1, 28, 28))[:2]
+    assert torch.equal(dogs, to_uint8(Run(folder).sample(2, torch.tensor([1, 1]))))
+    sentence = "gantut: A label is a whole number or the name of a class, like cat, not 'cow'."
+    fails(run(*of_run, "cow", home=empty), 2, sentence)
+
+
+def test_ctrl_c_after_the_training_ends_what_follows_at_once():
+    from gantut import cli
+    from tests import small
+
+    before = signal.getsignal(signal.SIGINT)
+    trainer = small.trainer()
+    cli._stop_on_ctrl_c(trainer)
+    assert signal.getsignal(signal.SIGINT) is not before
+    trainer.fit(iterations=1)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_doctor_and_the_cache(home):

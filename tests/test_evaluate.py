@@ -139,6 +139,60 @@ def test_labels_bring_the_metrics_of_conditional_generators():
     assert found["intra_class_frechet"]["reference"] == "mnist test, 2500 images"
 
 
+def test_labels_that_leave_out_classes_bring_what_can_be_measured():
+    test, train = (data.load("mnist", split).subset(2000) for split in ("test", "train"))
+    eyes, reference = judge(), FeatureSet(test, judge())
+    for kept, names in ((train.labels == 7, set()), (train.labels < 9, {"class_separation"})):
+        images, labels = data.scale(train.images[kept][:180]), train.labels[kept][:180]
+        found = {r["metric"] for r in measurements(images, reference, eyes, labels=labels)}
+        conditional = {"class_separation", "intra_class_frechet", "within_class_diversity"}
+        assert found & conditional == names
+        assert {"label_agreement", "one_minus_pixel_mse"} <= found
+
+
+def test_the_inception_network_is_not_shown_images_in_another_range(own):
+    eyes = features.inception()
+    test = data.load("mnist", "test").subset(60)
+    reference, images = FeatureSet(test, eyes), data.scale(test.images)
+    assert measurements(images, reference, eyes)
+    for wrong, sentence in (
+        ((images + 1) / 2, r"they seem to lie in \[0, 1\]"),
+        ((images + 1) * 127.5, r"takes float images in \[-1, 1\]; scale them first"),
+        (images / 0, "pixels that are not finite numbers"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            measurements(wrong, reference, eyes)
+
+
+def test_a_finished_run_keeps_its_measurements_however_it_is_named(run, gantut, monkeypatch):
+    monkeypatch.setattr(zoo, "FOLDER", run.folder.parent)
+    monkeypatch.chdir(run.folder.parent)
+    for name in (run.folder, run.folder.name):
+        code, out, _ = gantut("evaluate", name, "--samples", 300)
+        assert code == 0
+        assert json.loads(out)
+        assert not (run.folder / "metrics.json").exists()
+
+
+def test_a_classifier_is_measured_by_the_images_that_it_was_made_for(tmp_path, monkeypatch):
+    asked = []
+    test = data.load("mnist", "test").subset(300)
+    monkeypatch.setattr(
+        data, "load", lambda *a, **made_alike: asked.append((a, made_alike)) or test
+    )
+    recipe = recipes.load("classifier-mnist", ["data.path=pictures", "data.image_size=28"])
+    trainer = build.trainer(recipe, tmp_path, "cpu", images=test)
+    weights.save(trainer.game.classifier, tmp_path / "classifier.safetensors")
+    (tmp_path / "config.yaml").write_text(recipes.to_yaml(recipe))
+    runs.write_json(tmp_path / "run.json", {"epochs": 1.0, "image_shape": [1, 28, 28]})
+    evaluate.evaluate(Run(tmp_path), 300)
+    alike = {"channels": 1, "image_size": 28}
+    assert asked == [(("pictures", "test"), alike), (("pictures", "train"), alike)]
+    for options in ({"against": "cifar10"}, {"real": 3}, {"reference": "train"}):
+        with pytest.raises(InputError, match="measured by all of its own test images"):
+            evaluate.evaluate(Run(tmp_path), 300, **options)
+
+
 @pytest.mark.usefixtures("own")
 def test_a_conditional_run_is_told_every_class_as_often(tmp_path, monkeypatch):
     narrow = ["generator.widths=[2, 2, 2]", "discriminator.widths=[2, 2]", "data.limit=64"]

@@ -479,6 +479,25 @@ def test_a_wrong_file_is_one_sentence_that_names_it(text, sentence, tmp_path):
     assert str(caught.value) == sentence.replace("FILE", str(file))
 
 
+def test_a_base_lies_beside_the_recipe_that_names_it(tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "parent.yaml").write_text("base: mlp-mnist\nname: parent\nseed: 7")
+    (tmp_path / "recipes" / "child.yaml").write_text("base: parent.yaml\nname: child")
+    monkeypatch.chdir(tmp_path)
+    assert recipes.load("recipes/child.yaml").seed == 7
+
+
+def test_plans_that_could_only_fail_after_the_training():
+    for override, sentence in (
+        ("reproduce.history_rows=1", "history_rows must be greater than or equal to 2, not 1"),
+        ("reproduce.inception={samples: 2048}", "samples must be greater than 2048"),
+        ("reproduce.inception={fewer: [2000]}", "must be greater than or equal to 3000, not 2000"),
+        ("reproduce.inception={fewer: [10000]}", "fewer holds smaller numbers than samples"),
+    ):
+        with pytest.raises(RecipeError, match=sentence):
+            recipes.load("mlp-mnist", [override])
+
+
 def test_files_that_are_no_text_and_files_that_are_not_there(tmp_path):
     (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(RecipeError, match=r"picture\.yaml is not valid YAML\."):

@@ -175,6 +175,115 @@ def test_folders_that_hold_no_run_or_half_of_one(train, tmp_path):
         _ = run.progress
 
 
+def test_only_what_a_killed_run_left_aside_is_tidied_away(train, tmp_path):
+    folder = tmp_path / "downloads"
+    ours = [folder / "samples" / "epoch-0001.png.71.part", folder / "checkpoint.pt.71.part"]
+    theirs = [folder / "film.mkv.part", folder / "src" / "a.7.part", folder / "b.7.part" / "c"]
+    for file in (*ours, *theirs):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+    train(folder=folder)
+    assert not any(file.exists() for file in ours)
+    assert all(file.read_text() == "x" for file in theirs)
+
+
+def test_a_fresh_start_removes_the_run_and_nothing_else(train, tmp_path):
+    folder = tmp_path / "run"
+    train("log.snapshots=[1]", "train.epochs=3", folder=folder)
+    for name in ("notes.md", "samples/mine.png", "src/code.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    run = train("generator.slope=0.1", "train.epochs=1", folder=folder, fresh=True)
+    assert run.info["epochs"] == 1
+    left = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert left - {".lock"} == {
+        *("checkpoint.pt", "config.yaml", "generator.safetensors", "history.csv", "run.json"),
+        *("samples/epoch-0000.png", "samples/epoch-0001.png"),
+        *("notes.md", "samples/mine.png", "src/code.py"),
+    }
+
+
+def test_a_fresh_start_waits_for_the_process_that_trains_there(train, tmp_path):
+    train(folder=tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    with runs._alone_in(tmp_path), pytest.raises(DataError, match="Another process is training"):
+        train("generator.slope=0.1", folder=tmp_path, fresh=True)
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_another_project_s_configuration_is_not_overwritten(train, tmp_path, fresh):
+    (tmp_path / "config.yaml").write_text("a: 1")
+    (tmp_path / "run.py").write_text("print()")
+    with pytest.raises(DataError, match=r"config\.yaml is no recipe's; train into another folder"):
+        train(folder=tmp_path, fresh=fresh)
+    assert (tmp_path / "config.yaml").read_text() == "a: 1"
+    assert (tmp_path / "run.py").exists()
+
+
+def test_a_run_that_went_beyond_the_budget_is_not_called_complete(train, tmp_path):
+    train(folder=tmp_path)
+    with pytest.raises(CheckpointError, match=r"has had 2 epochs, and train\.epochs is 1"):
+        train("train.epochs=1", folder=tmp_path)
+    assert Run(tmp_path).config.train.epochs == 2
+
+
+def test_a_run_of_one_epoch_can_be_made_longer(train, tmp_path):
+    """One epoch is the default, and so no part of what a recipe says beyond its defaults."""
+    train("train.epochs=1", "train.batch_size=64", folder=tmp_path)
+    short, long = (
+        recipes.load("dcgan-mnist", [f"train.epochs={n}", *plain])
+        for n in (1, 2)
+        for plain in [["train.batch_size=64", "train.threads=null", "train.ema_half_life=null"]]
+    )
+    assert short.model_dump(exclude_defaults=True).get("train") is None
+    assert recipes.fingerprint(short) == recipes.fingerprint(long)
+    assert train("train.epochs=2", "train.batch_size=64", folder=tmp_path).info["epochs"] == 2
+
+
+def test_nothing_trained_keeps_the_best_epoch(train, tmp_path):
+    run = train("log.snapshots=[1]", folder=tmp_path)
+    runs.write_json(tmp_path / "run.json", run.info | {"best_epoch": 1})
+    assert train("log.snapshots=[1]", folder=tmp_path).best.epoch == 1
+
+
+def test_damaged_sheets_and_tables_are_named(train, tmp_path):
+    folder = train(folder=tmp_path).folder
+    for name, part in (("samples.png", "samples"), ("seeds.csv", "seeds")):
+        (folder / name).write_text("seed\nno number" if part == "seeds" else "no picture")
+        with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+            getattr(Run(folder), part)
+
+
+def test_what_cannot_be_reproduced_is_refused_before_anything_is_done(monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "zoo_folder", lambda: tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text("base: mlp-mnist\nname: own")
+    for name, options, sentence in (
+        ("mlp-mnist-live", {}, "is not kept as a finished run; train it with 'gantut train'"),
+        (str(own), {}, "own.yaml is no recipe of the library's"),
+        ("mlp-mnist", {"max_minutes": -1}, "Minutes are not negative, as -1 are"),
+        ("cgan-cifar10", {"seeds": [0, 9]}, r"with the seeds \[0\], not \[0, 9\]"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            reproduce.reproduce(name, **options)
+
+
+def test_a_failed_publication_leaves_the_old_one_and_no_half(train, tmp_path, monkeypatch):
+    run = train()
+    place = tmp_path / "zoo"
+    kept = reproduce.publish([(run, distances(1.0, 2.0))], place / "kept")
+    (place / ".debris.part").mkdir()
+    (place / ".debris.part" / "config.yaml").write_text("name: debris")
+    monkeypatch.setattr("gantut.zoo.FOLDER", place)
+    assert zoo.names() == ["kept"]
+    monkeypatch.setattr(reproduce, "card", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        reproduce.publish([(run, distances(3.0, 4.0))], place / "kept")
+    assert {f.name for f in place.iterdir()} == {"kept", ".debris.part"}
+    assert Run(kept.folder).metrics[-1]["value"] == 2
+
+
 def test_a_folder_that_cannot_be_written_is_named(train, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
@@ -466,7 +575,7 @@ def test_the_inception_network_looks_at_the_planned_seeds_once_all_is_published(
     train, tmp_path, monkeypatch
 ):
     """It takes hours: what was measured before it must not be lost with it."""
-    plan = "reproduce.inception={seeds: [1], samples: 50, reference: train}"
+    plan = "reproduce.inception={seeds: [1], samples: 3000, reference: train}"
     made = {s: train(plan, "reproduce.seeds=[0, 1]", f"seed={s}") for s in (0, 1)}
     done = []
 
@@ -490,7 +599,7 @@ def test_the_inception_network_looks_at_the_planned_seeds_once_all_is_published(
     monkeypatch.setattr(recipes, "load", load)
     reproduce.reproduce("mlp-mnist-published", device="cpu")
     classifier = [("classifier", s, 10_000, "test", None) for s in (0, 1)]
-    assert done == [*classifier, "published", ("inception", 1, 50, "train", 64), "published"]
+    assert done == [*classifier, "published", ("inception", 1, 3000, "train", 64), "published"]
     monkeypatch.undo()
     kept = Run(tmp_path / "mlp-mnist-published")
     assert [(m["metric"], m["seed"]) for m in kept.metrics if m["epoch"] == 2] == [
@@ -515,8 +624,9 @@ def test_more_samples_where_there_is_a_gpu():
 
 def test_real_images_are_a_run_that_nobody_trains(home, tmp_path, monkeypatch):
     real = images(64)
-    monkeypatch.setattr(runs.data, "load", lambda name, split: real)
-    recipe = recipes.load("real-cifar10", ["reproduce.seeds=[0]"])
+    asked = []
+    monkeypatch.setattr(runs.data, "load", lambda *args: asked.append(args) or real)
+    recipe = recipes.load("real-cifar10", ["reproduce.seeds=[0]", "data.limit=64"])
     run = runs.train(recipe)
     assert torch.equal(to_uint8(run.sample(5)), real.images[:5])
     assert run.info["complete"]
@@ -530,6 +640,13 @@ def test_real_images_are_a_run_that_nobody_trains(home, tmp_path, monkeypatch):
     assert table([kept]).splitlines()[1].split() == ["real-cifar10,", "seed", "0", "3.0000"]
     with pytest.raises(InputError, match="is a set of real images and generates nothing"):
         _ = run.generator
+    with pytest.raises(InputError, match="knows no classes"):
+        run.sample(2, torch.tensor([0, 1]))
+    with pytest.raises(
+        InputError, match="real-cifar10 is the first of some images; it has no seed"
+    ):
+        run.sample(2, seed=1)
+    assert set(asked) == {("cifar10", "test", 64, None, None)}  # all that the recipe says of them
 
 
 def test_a_run_is_complete_for_the_recipe_as_it_stands_only(train, tmp_path, monkeypatch):

@@ -296,9 +296,11 @@ class Conditional(nn.Module):
         return out.view(-1, *SHAPE) if self.name == "G" else out.squeeze(1)
 
 
-def conditional(**options) -> Game:
+def conditional(num_classes: int | None = None, **options) -> Game:
     torch.manual_seed(0)
     g, d = Conditional("G", 3, 16), Conditional("D", 16, 1)
+    if num_classes is not None:
+        g.num_classes = d.num_classes = num_classes
     adam = [torch.optim.Adam(net.parameters(), 0.01) for net in (g, d)]
     return Game(g, d, *adam, NonSaturating(), z_rng=torch.Generator().manual_seed(5), **options)
 
@@ -399,6 +401,8 @@ def test_a_game_of_labels_that_cannot_be_played():
         conditional(mismatched=0.5, stack=True)
     with pytest.raises(InputError, match="need players that know about labels"):
         game(mismatched=0.5)
+    with pytest.raises(InputError, match="Where there is one class, no label is wrong"):
+        conditional(mismatched=0.5, num_classes=1)
     with pytest.raises(InputError, match="fake_labels must be real or uniform, not 'random'"):
         conditional(fake_labels="random")
     with pytest.raises(InputError, match="needs fresh fakes, with labels drawn by chance"):

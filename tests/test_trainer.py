@@ -571,6 +571,14 @@ def test_learning_rates_follow_their_schedules():
             assert one.game.d_optimizer.param_groups[0]["lr"] == 2e-3
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_rate_never_exceeds_the_one_that_was_given(epochs):
+    one = trainer("g_optimizer.schedule={kind: triangle}", f"train.epochs={epochs}", n=16)
+    for i in range(1, epochs + 1):
+        assert one.game.g_optimizer.param_groups[0]["lr"] <= 2e-3
+        one.fit(iterations=i)
+
+
 @pytest.mark.parametrize("n_dis", [2, 3])
 def test_a_learning_rate_ends_with_the_budget_however_often_d_moves(n_dis):
     # 70 images make 5 batches, so an epoch has 3 rounds of two turns, or 2 of three.
@@ -665,6 +673,9 @@ def test_a_batch_of_a_single_image_and_batch_normalisation_do_not_go_together():
         trainer("generator.batchnorm=true", n=33)
     trainer(n=33).fit(epochs=1)
     trainer("train.batch_size=1", n=5).fit(epochs=1)
+    with pytest.raises(InputError, match=r"step\.g_batch must be at least 2, not 1"):
+        trainer("generator.batchnorm=true", "step.g_batch=1")
+    trainer("step.g_batch=1").fit(iterations=1)
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
@@ -674,6 +685,9 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     assert build.device_of() == torch.device("cpu")
     with pytest.raises(InputError, match="torch cannot use the device 'cuda:99' on this machine"):
         build.device_of("cuda:99")
+    for name in ("meta", "hpu"):  # one without numbers, and one whose module is not installed
+        with pytest.raises(InputError, match=f"torch cannot use the device '{name}'|no device"):
+            build.device_of(name)
 
 
 def test_a_classifier_refuses_images_that_it_cannot_learn():

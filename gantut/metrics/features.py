@@ -87,7 +87,7 @@ class Eyes:
         Raises:
             InputError: images of another shape or range.
         """
-        return self._look(self._features, self._checked(images), batch_size, progress)
+        return self._look(self._features, self.check(images), batch_size, progress)
 
     def features_of_bytes(self, images: Tensor) -> Tensor:
         """The same of uint8 images, whose range is known."""
@@ -110,7 +110,8 @@ class Eyes:
                 bar.update(len(batch))
         return torch.cat(parts)
 
-    def _checked(self, images: Tensor) -> Tensor:
+    def check(self, images: Tensor) -> Tensor:
+        """The images, where this network can look at them; otherwise an `InputError`."""
         if self.image_shape is not None and tuple(images.shape[1:]) != self.image_shape:
             raise InputError(
                 f"{self.name} looks at images of shape {self.image_shape}, "

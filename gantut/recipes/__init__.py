@@ -115,7 +115,8 @@ def fingerprint(recipe: BaseRecipe) -> str:
         values.pop(key, None)
     plans = [s.get("schedule") for s in values.values() if isinstance(s, dict)]
     if all(plan is None or plan["kind"] == "step" for plan in plans):
-        values.get("train", {}).pop("epochs", None)
+        # The section stays, if only empty: one epoch is the default, and left out by itself.
+        values.setdefault("train", {}).pop("epochs", None)
     return yaml.safe_dump(values, sort_keys=True)
 
 
@@ -160,6 +161,8 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
             raise RecipeError(f"{source}: base must be the name of a recipe, not {base!r}.")
         if base in seen:
             raise RecipeError(f"{source}: base {base!r} leads back to itself.")
+        if is_path and base.endswith((".yaml", ".yml")):
+            base = str(file.parent / Path(base).expanduser())  # beside the recipe that names it
         inherited, _ = _read(base, (*seen, str(name)))
         values = _merge(inherited, values)
     return values, source

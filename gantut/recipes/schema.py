@@ -229,16 +229,26 @@ class Log(Section):
     tensorboard: bool = False
 
 
+# The Inception network has 2,048 features, and a covariance of them needs more images than that.
+Enough = Annotated[int, Field(gt=2048)]
+
+
 class InceptionPlan(Section):
     """What ``gantut reproduce`` has the Inception network look at, which takes a processor hours."""
 
     seeds: list[Seed] = [0]
     reference: Literal["train", "test"] = "train"
-    samples: Positive = 10_000
-    samples_on_gpu: Positive = 50_000
-    fewer: list[Annotated[int, Field(ge=1000, multiple_of=1000)]] = Field(
+    samples: Enough = 10_000
+    samples_on_gpu: Enough = 50_000
+    fewer: list[Annotated[int, Field(ge=3000, multiple_of=1000)]] = Field(
         [], description="smaller numbers of samples, to show what they do to the metrics"
     )
+
+    @model_validator(mode="after")
+    def _fewer(self):
+        if self.fewer and max(self.fewer) >= min(self.samples, self.samples_on_gpu):
+            raise ValueError("fewer holds smaller numbers than samples")
+        return self
 
     def samples_on(self, device: str) -> int:
         return self.samples if device == "cpu" else self.samples_on_gpu
@@ -255,7 +265,9 @@ class Reproduce(Section):
     )
     publish_weights: bool = Field(True, description="false: only their samples are kept")
     progress: bool = Field(True, description="false: no sheet of samples over time is kept")
-    history_rows: Positive = Field(250, description="at most, of the history that is published")
+    history_rows: Annotated[int, Field(ge=2)] = Field(
+        250, description="at most, of the history that is published"
+    )
     sheet: Positive = Field(100, description="samples on the sheet of the first seed")
     other_sheets: Positive = Field(
         100, description="samples on the sheets of all seeds but the first"

@@ -19,7 +19,7 @@ FOLDER = Path(str(resources.files("gantut.zoo")))
 
 def names() -> list[str]:
     """Names of the finished runs, in alphabetical order."""
-    return sorted(f.parent.name for f in FOLDER.glob("*/config.yaml"))
+    return sorted(f.parent.name for f in FOLDER.glob("[!.]*/config.yaml"))
 
 
 def load(name: str) -> Run:
