@@ -6,6 +6,7 @@ round of it.
 """
 
 import copy
+import hashlib
 import io
 import math
 import os
@@ -257,6 +258,8 @@ class Trainer:
     def load_state_dict(self, state: dict) -> None:
         """Goes on from a state; what follows equals the run that was never stopped.
 
+        From a state of another kind of device (a CPU, a GPU) it goes on with other random numbers.
+
         Raises:
             CheckpointError: the state is of other networks, or of another recipe.
         """
@@ -279,9 +282,9 @@ class Trainer:
             self.latest = dict(state["latest"])
             self.iteration = state["iteration"]
             self.seconds = state["seconds"]
-            self._random = {k: v.cpu() for k, v in state["random"].items()}
+            self._random |= {k: v.cpu() for k, v in state["random"].items()}
             for name, rng in self.game.generators.items():
-                rng.set_state(state["game_random"][name].cpu())
+                _set_random_state(rng, state["game_random"][name].cpu())
         except KeyError as error:
             raise CheckpointError(f"it lacks {error}; remove it to start anew") from None
         except (RuntimeError, TypeError, ValueError):
@@ -381,6 +384,15 @@ class Trainer:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def _set_random_state(rng: torch.Generator, state: Tensor) -> None:
+    """Where the state is of another kind of device and does not fit, it becomes a seed."""
+    try:
+        rng.set_state(state)
+    except RuntimeError:
+        digest = hashlib.sha256(state.numpy().tobytes()).digest()
+        rng.manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 
 def _default_random_state() -> dict[str, Tensor]:

@@ -241,6 +241,22 @@ def test_a_checkpoint_of_other_networks_is_noticed(tmp_path):
         other.load(one.save(tmp_path / "checkpoint.pt"))
 
 
+def test_a_run_goes_on_on_another_kind_of_device():
+    """The state of a GPU's random numbers has another size; here z's and the targets' do."""
+    one = trainer("loss.real_label=1", "loss.smoothing=0.1").fit(iterations=2)
+    state = one.state_dict()
+    gone_on = []
+    for number in (1, 1, 2):
+        moved = {k: torch.full((16,), number, dtype=torch.uint8) for k in ("z", "targets")}
+        other = trainer("loss.real_label=1", "loss.smoothing=0.1")
+        other.load_state_dict(copy.deepcopy(state | {"game_random": moved}))
+        gone_on.append(weights(other.fit(iterations=4).generator))
+        assert other.iteration == 4
+    one, again, another = gone_on
+    assert same(one, again)
+    assert not same(one, another)
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "text", "other"])
 def test_a_damaged_checkpoint_is_never_used(damage, tmp_path):
     path = trainer().fit(iterations=2).save(tmp_path / "checkpoint.pt")

@@ -635,14 +635,14 @@ FAULTS = [
     fault(
         "the checkpoint without the random state of dropout",
         "trainer.py",
-        'self._random = {k: v.cpu() for k, v in state["random"].items()}',
+        'self._random |= {k: v.cpu() for k, v in state["random"].items()}',
         "pass",
         RESUME,
     ),
     fault(
         "the checkpoint without the random state of z",
         "trainer.py",
-        '                rng.set_state(state["game_random"][name].cpu())\n',
+        '                _set_random_state(rng, state["game_random"][name].cpu())\n',
         "                pass\n",
         RESUME,
     ),
