@@ -309,9 +309,13 @@ def _load_folder(
 def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...]]:
     """The image files of a split, their labels, and the classes; no classes in a flat folder."""
     inside = [path for path in _visible(folder) if path.is_dir()]
+    classes = [path.name for path in inside]
     if inside and {path.name for path in inside} <= set(sources.SPLITS):
         if not (folder / split).is_dir():
             raise InputError(f"{folder} has no folder {split!r}; put the {split} images there.")
+        # A class has one number in both splits, also where one of them lacks some class.
+        both = [part for other in inside for part in _visible(other) if part.is_dir()]
+        classes = sorted({part.name for part in both})
         folder = folder / split
         inside = [path for path in _visible(folder) if path.is_dir()]
     elif split == "test":
@@ -342,10 +346,11 @@ def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple
             )
     # Sorted by their place in the class first: the classes take turns.
     order = sorted(
-        (place, label) for label, files in enumerate(by_class) for place in range(len(files))
+        (place, part) for part, files in enumerate(by_class) for place in range(len(files))
     )
-    files = [by_class[label][place] for place, label in order]
-    return files, [label for _, label in order], tuple(part.name for part in inside)
+    files = [by_class[part][place] for place, part in order]
+    labels = [classes.index(inside[part].name) for _, part in order]
+    return files, labels, tuple(classes)
 
 
 def _read_image(path: Path, image_size: int | None, channels: int | None) -> np.ndarray:

@@ -389,7 +389,7 @@ def table(runs: list[Run]) -> str:
 
     Raises:
         InputError: a column would mix numbers that cannot be compared: of another sample count,
-            network or reference set.
+            network or reference set; or a run was not measured as it stands.
     """
     columns: dict[str, dict] = {}
     rows = []
@@ -410,6 +410,11 @@ def table(runs: list[Run]) -> str:
                     )
             error = m.get("standard_error")
             row[m["metric"]] = f"{m['value']:.4f}" + (f" ± {error:.4f}" if error else "")
+        if not any((m["seed"], m["epoch"]) == (run.config.seed, epoch) for m in run.metrics):
+            raise InputError(
+                f"{row['run']} was not measured as it stands, after {epoch:g} epochs; "
+                f"'gantut evaluate {run.folder}' measures it."
+            )
         rows.append(row)
     names = ["run", *columns]
     cells = [names, *[[row.get(name, "-") for name in names] for row in rows]]

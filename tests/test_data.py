@@ -273,6 +273,14 @@ def test_train_and_test_in_a_folder_are_splits(tmp_path):
         load(tmp_path, "test")
 
 
+def test_a_class_has_one_number_in_both_splits(tmp_path):
+    for place in ("train/cat", "train/dog", "train/fish", "test/cat", "test/fish", "test/owl"):
+        picture(tmp_path / place / "1.png", 1)
+    train, test = (load(tmp_path, split) for split in ("train", "test"))
+    assert train.classes == test.classes == ("cat", "dog", "fish", "owl")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [0, 2, 3])
+
+
 def test_colour_images_keep_their_channels_in_order(tmp_path):
     picture(tmp_path / "a.png", (1, 2, 3), size=(5, 4), mode="RGB")
     found = load(tmp_path)

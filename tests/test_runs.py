@@ -342,6 +342,13 @@ def measured(run: Run, value: float, **changes) -> Run:
     return Run(run.folder)
 
 
+def test_a_run_that_went_on_after_it_was_measured_is_not_compared(train):
+    run = measured(train(), 12.25)
+    train("train.epochs=3")
+    with pytest.raises(InputError, match="seed 0 was not measured as it stands, after 3 epochs"):
+        table([Run(run.folder)])
+
+
 def test_a_table_sets_final_measurements_side_by_side(train):
     a, b = measured(train(), 12.25), measured(train("seed=1"), 7.5)
     assert table([a, b]).splitlines() == [

@@ -396,6 +396,13 @@ FAULTS = [
         "test_evaluate.py::test_a_classifier_is_measured_by_the_images_that_it_was_made_for",
     ),
     fault(
+        "the classes of a folder's test images numbered by themselves",
+        "data.py",
+        "for other in inside for part in _visible(other)",
+        "for part in _visible(folder / split)",
+        "test_data.py::test_a_class_has_one_number_in_both_splits",
+    ),
+    fault(
         "wrong labels are measured without a word",
         "labels.py",
         "    if wrong.any():\n",
