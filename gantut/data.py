@@ -313,11 +313,14 @@ def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple
     if inside and {path.name for path in inside} <= set(sources.SPLITS):
         if not (folder / split).is_dir():
             raise InputError(f"{folder} has no folder {split!r}; put the {split} images there.")
-        # A class has one number in both splits, also where one of them lacks some class.
-        both = [part for other in inside for part in _visible(other) if part.is_dir()]
-        classes = sorted({part.name for part in both})
+        # A class has the number that it has among the training images, also where a test lacks some.
+        first = folder / "train" if (folder / "train").is_dir() else folder / split
+        classes = [path.name for path in _visible(first) if path.is_dir()]
         folder = folder / split
         inside = [path for path in _visible(folder) if path.is_dir()]
+        unknown = [path.name for path in inside if path.name not in classes]
+        if unknown:
+            raise InputError(f"{folder} has a class {unknown[0]!r}, and {first} has none.")
     elif split == "test":
         raise InputError(
             f"{folder} has no test split; put its images into folders 'train' and 'test' inside it."

@@ -55,7 +55,7 @@ def reproduce(
     if seeds is not None and not set(seeds) <= set(planned):
         raise InputError(f"{name} is reproduced with the seeds {planned}, not {seeds}.")
     if max_minutes is not None and max_minutes < 0:
-        raise InputError(f"Minutes are not negative, as {max_minutes:g} are.")
+        raise InputError(f"The minutes must be at least 0, not {max_minutes:g}.")
     made = []
     where = str(build.device_of(device))
     for seed in planned if seeds is None else seeds:

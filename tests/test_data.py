@@ -274,11 +274,14 @@ def test_train_and_test_in_a_folder_are_splits(tmp_path):
 
 
 def test_a_class_has_one_number_in_both_splits(tmp_path):
-    for place in ("train/cat", "train/dog", "train/fish", "test/cat", "test/fish", "test/owl"):
+    for place in ("train/cat", "train/dog", "train/fish", "test/cat", "test/fish"):
         picture(tmp_path / place / "1.png", 1)
     train, test = (load(tmp_path, split) for split in ("train", "test"))
-    assert train.classes == test.classes == ("cat", "dog", "fish", "owl")
-    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [0, 2, 3])
+    assert train.classes == test.classes == ("cat", "dog", "fish")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [0, 2])
+    picture(tmp_path / "test" / "owl" / "1.png", 1)
+    with pytest.raises(InputError, match=r"test has a class 'owl', and .*train has none"):
+        load(tmp_path, "test")
 
 
 def test_colour_images_keep_their_channels_in_order(tmp_path):

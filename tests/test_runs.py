@@ -262,7 +262,7 @@ def test_what_cannot_be_reproduced_is_refused_before_anything_is_done(monkeypatc
     for name, options, sentence in (
         ("mlp-mnist-live", {}, "is not kept as a finished run; train it with 'gantut train'"),
         (str(own), {}, "own.yaml is no recipe of the library's"),
-        ("mlp-mnist", {"max_minutes": -1}, "Minutes are not negative, as -1 are"),
+        ("mlp-mnist", {"max_minutes": -1}, "The minutes must be at least 0, not -1"),
         ("cgan-cifar10", {"seeds": [0, 9]}, r"with the seeds \[0\], not \[0, 9\]"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -356,8 +356,8 @@ FAULTS = [
     fault(
         "the Inception network shown images in whatever range",
         "evaluate.py",
-        "    eyes.check(images)\n",
-        "",
+        "        eyes.check(images)",
+        "        pass",
         "test_evaluate.py::test_the_inception_network_is_not_shown_images_in_another_range",
     ),
     fault(
@@ -398,8 +398,8 @@ FAULTS = [
     fault(
         "the classes of a folder's test images numbered by themselves",
         "data.py",
-        "for other in inside for part in _visible(other)",
-        "for part in _visible(folder / split)",
+        'first = folder / "train" if',
+        "first = folder / split if",
         "test_data.py::test_a_class_has_one_number_in_both_splits",
     ),
     fault(
