@@ -67,13 +67,17 @@ def sample(
     """
     if n < 1:
         raise InputError(f"The number of samples must be at least 1, not {n}.")
+    return images_of(generator, _draw(generator, n, seed), labels, mean, std, batch_size)
+
+
+def _draw(generator: nn.Module, n: int, seed: int) -> Tensor:
+    """The first ``n`` latent vectors of a seed, however many are asked for."""
     if not 0 <= seed < 2**32:
         raise InputError(f"A seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
     # Drawn on the CPU, so that a seed means the same images on every device.
     rng = torch.Generator().manual_seed(seed)
     # torch draws normal numbers in blocks of 16, and a last block that is not full otherwise.
-    z = generator.sample_z(-(-n // 16) * 16, generator=rng)[:n]
-    return images_of(generator, z, labels, mean, std, batch_size)
+    return generator.sample_z(-(-n // 16) * 16, generator=rng)[:n]
 
 
 @torch.no_grad()
@@ -109,7 +113,7 @@ def under_every_class(
     Args:
         generator: a conditional one, with K classes.
         rows: how many latent vectors to draw, or the vectors themselves, ``[rows, latent_dim]``.
-        seed: of those drawn.
+        seed: of those drawn, as of `sample`: more rows begin with the same ones.
         mean, std: the space the generator works in, as of `sample`.
 
     Returns:
@@ -124,7 +128,7 @@ def under_every_class(
     if (rows if isinstance(rows, int) else len(rows)) < 1:
         raise InputError("Of no latent vector there are no images.")
     if isinstance(rows, int):
-        rows = generator.sample_z(rows, generator=torch.Generator().manual_seed(seed))
+        rows = _draw(generator, rows, seed)
     z = rows.repeat_interleave(k, dim=0)
     images = images_of(generator, z, every_class(k, len(z)), mean, std)
     return images.unflatten(0, (len(rows), k))

@@ -172,6 +172,12 @@ def test_each_row_of_a_progression_is_named_beside_it():
     assert heights == [4, 14, 24]  # rows of 8 pixels with 2 between them, from the top
 
 
+@pytest.mark.parametrize("shapes", [[], [(4, 1, 8, 8), (3, 1, 8, 8)]])
+def test_stages_have_one_shape(shapes):
+    with pytest.raises(InputError, match=r"of one shape, not (none|.*and)"):
+        plots.progression([torch.zeros(shape) for shape in shapes])
+
+
 def test_progression_needs_an_epoch_for_each_stage():
     with pytest.raises(InputError, match="3 stages need 3 epochs, but 2"):
         plots.progression(torch.zeros(3, 2, 1, 4, 4), [1, 2])

@@ -256,7 +256,12 @@ def _table(pixels, rows, columns, scale, title, alt):
 def _stages(stages, epochs, unit):
     """Check stages and epochs; returns uint8 [S, n, H, W, C], S names and S."""
     if isinstance(stages, (list, tuple)):
-        stages = torch.stack([torch.as_tensor(stage) for stage in stages])
+        stages = [torch.as_tensor(stage) for stage in stages]
+        shapes = sorted({tuple(stage.shape) for stage in stages})
+        if len(shapes) != 1:
+            found = " and ".join(map(str, shapes)) or "none"
+            raise InputError(f"stages must be images of one shape, not {found}.")
+        stages = torch.stack(stages)
     if len(stages.shape) != 5 or 0 in stages.shape:
         raise InputError(f"stages must have shape [S, n, C, H, W], not {list(stages.shape)}.")
     count, n = stages.shape[:2]
