@@ -129,6 +129,11 @@ def trainer(
         device: ``"auto"`` or the name of a torch device.
         images: instead of loading what the recipe names.
         progress: show a progress bar.
+
+    Raises:
+        InputError: no such device, or images that do not go with the recipe: of another shape,
+            without labels, too few for a batch.
+        DataError: the data cannot be had.
     """
     where = device_of(device)
     images = (images or image_set(recipe)).to(where)

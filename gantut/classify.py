@@ -100,7 +100,8 @@ def flip(images: Tensor) -> Tensor:
 def crop(images: Tensor, pixels: int) -> Tensor:
     """Shift each image ``[N, C, H, W]`` by whole pixels of its own, at most so many either way.
 
-    What comes in from outside the picture is what lies inside its edge, mirrored.
+    What comes in from outside the picture is what lies inside its edge, mirrored; so ``pixels`` must
+    be below H and W.
     """
     if not pixels:
         return images

@@ -189,8 +189,10 @@ def unscale(
         The same shape and dtype, 0 for black and 1 for white.
 
     Raises:
-        InputError: a mean or std that fits no image.
+        InputError: images that are no floats, or a mean or std that fits no image.
     """
+    if not images.is_floating_point():
+        raise InputError(f"unscale() takes what scale() gave, floats, not {_describe(images)}.")
     zero, unit = _line(mean, std, _channels(images), images.device)
     return images.mul(unit).add_(zero).div_(255).clamp_(0, 1)
 
@@ -200,7 +202,16 @@ def _channels(images: Tensor) -> int:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to bytes: rounded to the nearest of 0 to 255, clipped where they lie outside."""
+    """Images in [-1, 1] to bytes: rounded to the nearest of 0 to 255, clipped where they lie outside.
+
+    Args:
+        images: float, of any shape.
+
+    Raises:
+        InputError: images that are no floats.
+    """
+    if not images.is_floating_point():
+        raise InputError(f"to_uint8() takes floats in [-1, 1], not {_describe(images)}.")
     return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -262,8 +273,17 @@ def load(
                 f"{whole.name} has images of {native[1]} × {native[2]} pixels and {native[0]} channel(s); "
                 "image_size and channels are for a folder of your own."
             )
+        _check_limit(limit, whole.name, split, len(whole))
         return whole if limit is None else whole.subset(limit)
     return _load_folder(Path(name_or_folder).expanduser(), split, limit, image_size, channels)
+
+
+def _check_limit(limit: int | None, where: object, split: str, size: int) -> None:
+    if limit is not None and limit > size:
+        raise InputError(
+            f"Asked for {limit} images of {where} ({split}), which has {size}; take fewer, or all of "
+            "them (in a recipe: data.limit=null)."
+        )
 
 
 def _load_set(name: str, split: str) -> ImageSet:
@@ -293,10 +313,7 @@ def _load_folder(
         raise InputError(f"{folder} {what}; the data sets are {', '.join(sources.SETS)}.{hint}")
     try:
         files, labels, classes = _list_folder(folder, split)
-        if limit is not None and limit > len(files):
-            raise InputError(
-                f"Asked for {limit} images of {folder} ({split}), which has {len(files)}."
-            )
+        _check_limit(limit, folder, split, len(files))
         images = _read_images(files[:limit], image_size, channels)
     except OSError as error:
         raise DataError(
@@ -306,13 +323,19 @@ def _load_folder(
     return ImageSet(torch.from_numpy(images), kinds, classes, folder.resolve().name, split)
 
 
+TRAIN_INSTEAD = ", or measure against the training images ('gantut evaluate': --reference train)"
+
+
 def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple[str, ...]]:
     """The image files of a split, their labels, and the classes; no classes in a flat folder."""
     inside = [path for path in _visible(folder) if path.is_dir()]
     classes = [path.name for path in inside]
     if inside and {path.name for path in inside} <= set(sources.SPLITS):
         if not (folder / split).is_dir():
-            raise InputError(f"{folder} has no folder {split!r}; put the {split} images there.")
+            raise InputError(
+                f"{folder} has no folder {split!r}; put the {split} images there"
+                f"{TRAIN_INSTEAD if split == 'test' else ''}."
+            )
         # A class has the number that it has among the training images, also where a test lacks some.
         first = folder / "train" if (folder / "train").is_dir() else folder / split
         classes = [path.name for path in _visible(first) if path.is_dir()]
@@ -323,7 +346,8 @@ def _list_folder(folder: Path, split: str) -> tuple[list[Path], list[int], tuple
             raise InputError(f"{folder} has a class {unknown[0]!r}, and {first} has none.")
     elif split == "test":
         raise InputError(
-            f"{folder} has no test split; put its images into folders 'train' and 'test' inside it."
+            f"{folder} has no test split; put its images into folders 'train' and 'test' inside "
+            f"it{TRAIN_INSTEAD}."
         )
     flat = _images_in(folder)
     if flat and inside:
@@ -460,7 +484,8 @@ class Batches:
             raise InputError("Images drawn with replacement come in no fixed order: set shuffle.")
         if not 1 <= batch_size <= size:
             raise InputError(
-                f"batch_size must be from 1 to the number of images, {size}; it is {batch_size}."
+                f"batch_size must be from 1 to the number of images, {size}; it is {batch_size} "
+                "(in a recipe: train.batch_size)."
             )
         self.image_set = image_set
         self.batch_size = batch_size

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from gantut.data import to_uint8
-from gantut.errors import InputError
+from gantut.errors import DataError, InputError
 from gantut.files import writing
 
 
@@ -16,6 +16,9 @@ def tile(images: Tensor, columns: int) -> Tensor:
     """``[N, C, H, W]`` to one image ``[C, rows * H, columns * W]``, row by row, without gaps.
 
     A last row that is not full ends in zeros.
+
+    Raises:
+        InputError: fewer than one column.
     """
     if columns < 1:
         raise InputError(f"A sheet has at least one column, not {columns}.")
@@ -29,7 +32,11 @@ def tile(images: Tensor, columns: int) -> Tensor:
 
 
 def untile(sheet: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-    """The inverse of :func:`tile`, for a sheet whose last row is full."""
+    """The inverse of :func:`tile`, for a sheet whose last row is full.
+
+    Raises:
+        InputError: images of that shape ``(C, H, W)`` do not fill the sheet.
+    """
     c, h, w = image_shape
     if sheet.shape[0] != c or sheet.shape[1] % h or sheet.shape[2] % w:
         raise InputError(f"A sheet of shape {tuple(sheet.shape)} does not hold {c}x{h}x{w} images.")
@@ -60,10 +67,27 @@ def save(images: Tensor, path: str | Path, columns: int = 8) -> Path:
     return path
 
 
-def load(path: str | Path, image_shape: tuple[int, int, int]) -> Tensor:
-    """Read a sheet that :func:`save` wrote: uint8 ``[N, C, H, W]``."""
-    with Image.open(path) as picture:
-        width, height = picture.size
-        data = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    sheet = data.view(height, width, -1).permute(2, 0, 1)
-    return untile(sheet, tuple(image_shape))
+def load(path: str | Path, image_shape: tuple[int, int, int], count: int | None = None) -> Tensor:
+    """Read a sheet that :func:`save` wrote: uint8 ``[N, C, H, W]``.
+
+    Args:
+        path: of the PNG file.
+        image_shape: (channels, height, width) of an image.
+        count: how many images were saved.  If None, the empty places of a last row that is not
+            full come back as black images.
+
+    Raises:
+        InputError: the sheet does not hold images of that shape, or not so many.
+        DataError: no such file, or no image in it.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            data = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged, or no image"
+        raise DataError(f"{path} cannot be read as a sheet of images: {reason}.") from None
+    images = untile(data.view(height, width, -1).permute(2, 0, 1), tuple(image_shape))
+    if count is not None and not 1 <= count <= len(images):
+        raise InputError(f"{path} has places for {len(images)} images, not for {count}.")
+    return images[:count]

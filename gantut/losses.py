@@ -25,6 +25,9 @@ class NonSaturating:
             ``real_label``.
         reduction: ``"sum"``: D's loss is (loss on real) + (loss on fake); ``"mean"``: half of it.
         rng: source of randomness for the random targets; torch's default one if None.
+
+    Raises:
+        InputError: a setting outside these limits, or both kinds of smoothing.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def sample(
         float32 ``[n, C, H, W]`` in [-1, 1], on the generator's device.
 
     Raises:
-        InputError: no images asked for, or labels that do not fit.
+        InputError: no images asked for, a seed out of range, or labels that do not fit.
     """
     if n < 1:
         raise InputError(f"The number of samples must be at least 1, not {n}.")
@@ -120,7 +120,7 @@ def under_every_class(
         float32 ``[rows, K, C, H, W]`` in [-1, 1]: a row has one latent vector, a column one class.
 
     Raises:
-        InputError: the generator knows no classes.
+        InputError: the generator knows no classes, no rows are asked for, or a seed out of range.
     """
     k = getattr(generator, "num_classes", None)
     if k is None:

@@ -109,7 +109,9 @@ class Trainer:
         A run that was resumed counts what it had seen before, so that the same call finishes it.
 
         Raises:
+            InputError: both epochs and iterations were given, or neither.
             TrainingError: a loss is no longer a finite number.  The last checkpoint stays.
+            CheckpointError: a checkpoint cannot be written.
         """
         if (epochs is None) == (iterations is None):
             raise InputError("Give either epochs or iterations.")

@@ -306,6 +306,18 @@ def test_a_last_row_that_is_not_full_ends_in_black(tmp_path):
     assert back.shape == (6, 1, 4, 4)
     assert (back[:5] == 200).all()
     assert (back[5] == 0).all()
+    assert torch.equal(grids.load(tmp_path / "a.png", (1, 4, 4), count=5), images)
+    for count in (0, 7):
+        with pytest.raises(InputError, match=f"a.png has places for 6 images, not for {count}"):
+            grids.load(tmp_path / "a.png", (1, 4, 4), count)
+
+
+def test_files_that_hold_no_sheet_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a sheet .*: No such file"):
+        grids.load(tmp_path / "a.png", (1, 4, 4))
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a sheet .*: it is damaged, or"):
+        grids.load(tmp_path / "a.png", (1, 4, 4))
 
 
 def test_floats_are_rounded_to_the_nearest_byte(tmp_path):

@@ -109,6 +109,7 @@ def test_moments_divide_by_n_minus_one():
         (torch.zeros(50, 3), torch.zeros(50, 4), "spaces of different dimension"),
         (torch.full((50, 3), math.nan), torch.zeros(50, 3), "numbers that are not finite"),
         (torch.zeros(50, 3, 2), torch.zeros(50, 3), r"table \[N, F\] with N >= 2"),
+        (torch.zeros(50), torch.zeros(50), r"table \[N, F\] with N >= 2, not of shape \(50,\)"),
     ],
 )
 def test_features_that_make_no_distance(a, b, sentence):

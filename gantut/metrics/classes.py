@@ -31,6 +31,9 @@ def confident_share(probabilities: Tensor, threshold: float = 0.9) -> float:
 
     Args:
         probabilities: ``[N, K]``.
+
+    Raises:
+        InputError: no table of probabilities.
     """
     return (_checked(probabilities).max(1).values > threshold).float().mean().item()
 
@@ -40,6 +43,9 @@ def class_entropy(probabilities: Tensor) -> float:
 
     Args:
         probabilities: ``[N, K]``; each image counts for its most probable class.
+
+    Raises:
+        InputError: no table of probabilities.
     """
     _, k = _checked(probabilities).shape
     counts = torch.bincount(probabilities.argmax(1), minlength=k).double()

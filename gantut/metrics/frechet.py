@@ -38,6 +38,9 @@ def frechet_from_moments(
 
     Returns:
         At least 0, in squared units of the features.
+
+    Raises:
+        InputError: means or covariances of two different dimensions.
     """
     mean_a, mean_b, cov_a, cov_b = (
         np.asarray(m, np.float64) for m in (mean_a, mean_b, cov_a, cov_b)
@@ -64,12 +67,14 @@ def frechet_distance(
     Few samples bias it upwards: compare numbers of the same N and M only.
 
     Raises:
-        InputError: fewer samples than features in either set.  Its covariance would have no full
-            rank, and the distance would measure that.
+        InputError: no tables of finite numbers with the same F, or no more samples than features
+            in either set.  Its covariance would have no full rank, and the distance would measure
+            that.
     """
-    for features in (features_a, features_b):
-        check_enough(len(features), features.shape[1])
-    return frechet_from_moments(*moments(features_a), *moments(features_b))
+    gaussians = [moments(features) for features in (features_a, features_b)]
+    for features, (mean, _) in zip((features_a, features_b), gaussians):
+        check_enough(len(features), len(mean))
+    return frechet_from_moments(*gaussians[0], *gaussians[1])
 
 
 def check_enough(samples: int, dimension: int) -> None:

@@ -227,7 +227,8 @@ class Generator(LatentSpace):
         latent: distribution of z, ``"normal"`` or ``"uniform"``.
 
     Raises:
-        InputError: lists of unequal length, or layers that do not end at the image's side.
+        InputError: lists of unequal length, an unknown name, a kernel smaller than its stride where
+            the padding is ``"same"``, or layers that do not end at the image's side.
     """
 
     def __init__(
@@ -321,7 +322,8 @@ class Discriminator(nn.Module):
         init: as of the `Generator`.
 
     Raises:
-        InputError: lists of unequal length, or more pooling than the image has room for.
+        InputError: lists of unequal length, an unknown name, an image that is not square, or more
+            pooling than it has room for.
     """
 
     def __init__(

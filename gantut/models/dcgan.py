@@ -82,7 +82,8 @@ class Generator(LatentSpace):
         latent: distribution of z, ``"normal"`` or ``"uniform"`` (the paper's).
 
     Raises:
-        InputError: the image is not square, or cannot be halved so often.
+        InputError: the image is not square or cannot be halved so often, the kernel is smaller than
+            2, or another ``output`` or ``latent``.
     """
 
     def __init__(
@@ -140,7 +141,8 @@ class Discriminator(nn.Module):
         dropout: share of whole maps that is zeroed after every activation in training mode.
 
     Raises:
-        InputError: the image is not square, or cannot be halved so often.
+        InputError: the image is not square or cannot be halved so often, or the kernel is smaller
+            than 2.
     """
 
     num_classes = None

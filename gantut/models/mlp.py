@@ -54,6 +54,9 @@ class Generator(LatentSpace):
         output: last activation: ``"tanh"`` for images in [-1, 1], ``"sigmoid"`` for [0, 1],
             ``"identity"`` for no limits.
         latent: distribution of z, ``"normal"`` or ``"uniform"``.
+
+    Raises:
+        InputError: another ``output`` or ``latent``.
     """
 
     def __init__(
