@@ -6,6 +6,7 @@ import pytest
 
 from gantut import recipes
 from gantut.errors import RecipeError
+from gantut.recipes import schema
 from gantut.recipes.schema import ClassifierRecipe, GANRecipe, RealRecipe
 
 PUBLISHED = {
@@ -291,6 +292,10 @@ def test_numbers_are_read_as_people_write_them(text):
     assert recipes.load("mlp-mnist", [f"g_optimizer.lr={text}"]).g_optimizer.lr == 2e-4
 
 
+def test_one_override_needs_no_list():
+    assert recipes.load("mlp-mnist", "train.epochs=5").train.epochs == 5
+
+
 def test_a_file_may_start_from_another_and_list_only_what_differs(tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "base: mlp-mnist\nname: mine\ngenerator: {hidden: [7]}\n", encoding="utf-8"
@@ -300,7 +305,9 @@ def test_a_file_may_start_from_another_and_list_only_what_differs(tmp_path):
     assert recipes.differences(recipes.load("mlp-mnist"), mine) == {
         "generator.hidden": ([256, 512], [7])
     }
-    (tmp_path / "third.yaml").write_text(f"base: {tmp_path}/mine.yaml\nseed: 5\n", encoding="utf-8")
+    (tmp_path / "third.yaml").write_text(
+        f"base: {tmp_path}/mine.yaml\nname: third\nseed: 5\n", encoding="utf-8"
+    )
     assert recipes.differences(mine, recipes.load(tmp_path / "third.yaml")) == {"seed": (0, 5)}
 
 
@@ -454,7 +461,7 @@ def test_a_wrong_override_is_one_sentence(overrides, sentence):
             "base: mlp-mnist\nseed: 1\nseed: 2\n",
             "FILE is not valid YAML, line 3: the key seed is written twice.",
         ),
-        ("base: mlp-mnist\n1: 2\n", "FILE: keys must be text, not 1."),
+        ("base: mlp-mnist\nname: x\n1: 2\n", "FILE: keys must be text, not 1."),
         ("name: x\nabout: y\n", "FILE: the key generator is missing."),
         ("about: y\n", "FILE: the key name is missing."),
         (
@@ -462,13 +469,20 @@ def test_a_wrong_override_is_one_sentence(overrides, sentence):
             "FILE: the key generator.family is missing.",
         ),
         (
-            "base: mlp-mnist\ndata:\n",
+            "base: mlp-mnist\nname: x\ndata:\n",
             "FILE: data must be a section with keys of its own, not None.",
         ),
         ("base: 5\n", "FILE: base must be the name of a recipe, not 5."),
         ("base: FILE\n", "FILE: base 'FILE' leads back to itself."),
         ("kind: [1]\n", "FILE: kind must be one of gan, classifier, real, not [1]."),
-        ("base: classifier-mnist\nkind: gan\n", "FILE: the key generator is missing."),
+        (
+            "base: classifier-mnist\nname: x\nkind: gan\n",
+            "FILE: the key generator is missing.",
+        ),
+        (
+            "base: mlp-mnist\nabout: its runs would pass for those of mlp-mnist\n",
+            "FILE: a recipe with a base needs a name of its own, for its runs to lie under.",
+        ),
     ],
 )
 def test_a_wrong_file_is_one_sentence_that_names_it(text, sentence, tmp_path):
@@ -514,6 +528,35 @@ def test_unknown_recipes_get_the_nearest_names():
     assert near.endswith("? 'gantut recipes' shows them all.")
     with pytest.raises(RecipeError, match=r"no recipe 'zzz'\. 'gantut recipes' shows them all\.$"):
         recipes.load("zzz")
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "end"),
+    [
+        ("mine", "mine.yaml", ".yaml; did you mean mine.yaml?"),
+        ("mine", "mine.yml", ".yaml; did you mean mine.yml?"),
+        ("folder/mine", "folder/mine.yaml", ".yaml; did you mean folder/mine.yaml?"),
+        ("mine.txt", "mine.txt", ".yaml."),
+    ],
+)
+def test_a_file_without_its_ending_gets_a_hint(given, file, end, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / file).write_text("base: mlp-mnist\nname: mine\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(given)
+    start = f"There is no recipe {given!r}: a recipe of your own is a file that ends in "
+    assert str(caught.value) == start + end
+
+
+def test_every_key_says_what_it_means():
+    sections = [s for s in vars(schema).values() if isinstance(s, type)]
+    sections = [s for s in sections if issubclass(s, schema.Section)]
+    assert len(sections) > 15
+    for section in sections:
+        for key, field in section.model_fields.items():
+            assert field.description, (section.__name__, key)
+            assert "\n" not in field.description
 
 
 def test_a_recipe_is_data_and_nothing_else():

@@ -2,10 +2,10 @@
 
 A bare name is what the course recommends; ``-published`` is a published system as it really ran;
 ``-live`` is small enough to train while you read.  A file may start from another one with
-``base: NAME`` and list only what differs.
+``base: NAME`` and list only what differs, with a ``name`` of its own::
 
     recipe = load("mlp-mnist", ["train.epochs=5", "g_optimizer.lr=1e-3"])
-    print(recipe.to_yaml())
+    print(to_yaml(recipe))
 """
 
 import difflib
@@ -64,23 +64,24 @@ def names() -> list[str]:
     )
 
 
-def load(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BaseRecipe:
+def load(name: str | Path, overrides: str | list[str] | tuple[str, ...] = ()) -> BaseRecipe:
     """Read, override and check a recipe.
 
     Args:
         name: one of :func:`names`, or the path of a YAML file of your own.
         overrides: ``key=value`` with a dotted key and a YAML value, such as
-            ``g_optimizer.lr=1e-3`` or ``generator.hidden=[64,128]``; later ones win.
+            ``g_optimizer.lr=1e-3`` or ``generator.hidden=[64,128]``; one, or a list of them, of
+            which later ones win.
 
     Returns:
-        A :class:`GANRecipe`, a :class:`ClassifierRecipe` or a :class:`RealRecipe`, immutable.
+        A :class:`.GANRecipe`, a :class:`.ClassifierRecipe` or a :class:`.RealRecipe`, immutable.
 
     Raises:
         RecipeError: an unknown recipe or key, a missing key, a wrong type or an impossible value.
             The message names the key, the file and what is allowed.
     """
     values, source = _read(name, seen=())
-    for override in overrides:
+    for override in [overrides] if isinstance(overrides, str) else overrides:
         _override(values, override)
     kind = values.get("kind", "gan")
     models = {"gan": GANRecipe, "classifier": ClassifierRecipe, "real": RealRecipe}
@@ -140,6 +141,13 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
     if not file.is_file():
         if is_path:
             raise RecipeError(f"There is no recipe file {name}.")
+        own = [n for n in (f"{name}.yaml", f"{name}.yml", str(name)) if Path(n).is_file()]
+        if own:
+            hint = f"; did you mean {own[0]}?" if own[0] != str(name) else "."
+            raise RecipeError(
+                f"There is no recipe {str(name)!r}: a recipe of your own is a file that ends in "
+                f".yaml{hint}"
+            )
         near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise RecipeError(
@@ -164,6 +172,10 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
         if is_path and base.endswith((".yaml", ".yml")):
             base = str(file.parent / Path(base).expanduser())  # beside the recipe that names it
         inherited, _ = _read(base, (*seen, str(name)))
+        if "name" not in values:
+            raise RecipeError(
+                f"{source}: a recipe with a base needs a name of its own, for its runs to lie under."
+            )
         values = _merge(inherited, values)
     return values, source
 
