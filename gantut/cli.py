@@ -4,12 +4,15 @@ Errors are one sentence on standard error.  The exit status is 0 for success, 2 
 was at fault, 1 where something else was, 130 after Ctrl-C.
 """
 
+import difflib
 import json
 import platform
+import re
 import shutil
 import signal
 import sys
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -46,9 +49,11 @@ def find_run(name: str):
 
     ``NAME`` is your own run if you have one (the newest of its seeds), ``zoo:NAME`` always the
     course's.
+
+    Raises:
+        InputError: there is none.
     """
-    from gantut import zoo
-    from gantut.errors import CheckpointError
+    from gantut import recipes, zoo
     from gantut.home import runs_dir
     from gantut.runs import Run
 
@@ -59,11 +64,28 @@ def find_run(name: str):
     own = sorted((runs_dir() / name).glob("*/run.json"), key=lambda f: f.stat().st_mtime)
     if own:
         return Run(own[-1].parent)
+    begun = sorted((runs_dir() / name).glob("*/config.yaml"))
     if name in zoo.names():
+        if begun:
+            _progress_only(
+                f"gantut: your own training in {begun[-1].parent} has not come to an end; this is "
+                "the course's run."
+            )
         return zoo.load(name)
-    raise CheckpointError(
-        f"There is no run {name!r}: it is no folder of a run, {runs_dir()} has none of that name, "
-        f"and the zoo has {', '.join(zoo.names()) or 'none at all'}."
+    if begun:
+        return Run(begun[-1].parent)
+    if Path(name).is_file():
+        raise InputError(
+            f"{name} is a file, and a run is a folder; images for 'gantut evaluate' lie in a .npy file."
+        )
+    if name in recipes.names():
+        raise InputError(f"There is no run of {name} yet; 'gantut train {name}' makes one.")
+    known = {*zoo.names(), *(f.parent.parent.name for f in runs_dir().glob("*/*/run.json"))}
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise InputError(
+        f"There is no run {name!r}{hint} 'gantut recipes' shows what can be trained, 'gantut data' "
+        "your own runs."
     )
 
 
@@ -168,7 +190,16 @@ def train(
 
     build.device_of(device)
     folder = out or runs.folder_of(loaded)
-    run = runs.train(loaded, folder, device, progress=True, on_start=_stop_on_ctrl_c, fresh=fresh)
+    started = []
+
+    def on_start(trainer) -> None:
+        started.append(trainer)
+        _stop_on_ctrl_c(trainer)
+
+    run = runs.train(loaded, folder, device, progress=True, on_start=on_start, fresh=fresh)
+    if not started and loaded.kind != "real":
+        epochs = f"{run.info['epochs']:g} of {loaded.train.epochs} epochs"
+        _progress_only(f"gantut: complete already: {epochs}; --fresh trains anew.")
     if not run.info["complete"]:
         _progress_only(
             f"gantut: stopped at epoch {run.info['epochs']:.2f}; the same command goes on."
@@ -226,7 +257,10 @@ def sample_command(
         labels = [chosen[i % len(chosen)] for i in range(count)]
     else:
         labels = loaded.every_class(count)
-    print(grids.save(loaded.sample(count, labels, seed=seed), out, columns))
+    file = grids.save(loaded.sample(count, labels, seed=seed), out, columns)
+    if loaded.folder != Path(run):  # given by a name, it may be one of several
+        _progress_only(f"gantut: drawn from {loaded.folder}")
+    print(file)
 
 
 @app.command("evaluate")
@@ -235,10 +269,19 @@ def evaluate_command(
         str,
         typer.Argument(help="A run: its name or folder; or a .npy file of images [N, C, H, W]."),
     ],
-    samples: Annotated[int, typer.Option(help="Generated images.")] = 10_000,
+    samples: Annotated[
+        int,
+        typer.Option(
+            help="Generated images, or so many of a file; at least 129 for the classifier of mnist, "
+            "257 for that of cifar10, 2049 for inception."
+        ),
+    ] = 10_000,
     features: Annotated[str, typer.Option(help="Seen by: classifier or inception.")] = "classifier",
     reference: Annotated[str, typer.Option(help="Real images: test or train.")] = "test",
-    real: Annotated[int | None, typer.Option(help="So many of them; as many as samples.")] = None,
+    real: Annotated[
+        int | None,
+        typer.Option(help="How many real images, the first; as many as samples if not given."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Real images of this data set or folder, not the run's own.")
     ] = None,
@@ -321,9 +364,10 @@ def main() -> None:
     except GantutError as error:
         _fail(str(error), error.exit_code)
     except UsageError as error:
-        message = error.format_message()
+        message = _in_our_words(error.format_message())
         stop = "" if message.endswith((".", "?", "!")) else "."
-        _fail(f"{message}{stop} 'gantut --help' shows what there is.", 2)
+        command = f" {error.ctx.info_name}" if error.ctx and error.ctx.parent else ""
+        _fail(f"{message}{stop} 'gantut{command} --help' shows what there is.", 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     except BrokenPipeError:
@@ -331,6 +375,24 @@ def main() -> None:
     if code == 130:  # what some versions of typer make of a KeyboardInterrupt
         _fail("interrupted; the last checkpoint is whole, and the same command goes on.", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_our_words(message: str) -> str:
+    """What typer says of an option that is no number, each version in other words."""
+    found = re.fullmatch(
+        r"Invalid value for '(--[\w-]+)': .*\bvalid (integer|number|float)\b.*", message
+    )
+    if not found:
+        return message
+    option = found[1]
+    number, kind = (int, "a whole number") if found[2] == "integer" else (float, "a number")
+    words = [part for word in sys.argv for part in word.split("=", 1)]
+    for before, given in pairwise(words):
+        try:
+            _ = number(given) if before == option else None
+        except ValueError:
+            return f"{option} must be {kind}, not {given!r}."
+    return message
 
 
 def _fail(sentence: str, code: int) -> None:

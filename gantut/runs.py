@@ -14,6 +14,12 @@ file                            what it holds
 ``samples/``, ``progress.png``  sheets from the same latent vectors over time
 ``metrics.json``                a list of measurements; see :mod:`gantut.evaluate`
 ``checkpoint.pt``               all that is needed to go on (not in the zoo)
+``tensorboard/``                the same scalars and sheets, where the recipe asks (not in the zoo)
+``measured*.json``              what ``gantut reproduce`` has measured so far (not in the zoo)
+``samples.png``                 the first samples (in the zoo only)
+``seed-N/``                     history and samples of another seed (in the zoo only)
+``seeds.csv``                   the measurements of each seed (in the zoo only)
+``card.md``                     a page about the run (in the zoo only)
 ==============================  ===================================================================
 """
 
@@ -115,7 +121,11 @@ class Run:
 
     @cached_property
     def seeds(self) -> list[dict]:
-        """One row of measurements for each seed of this recipe; nan where one was not measured."""
+        """One row of measurements for each seed of this recipe; nan where one was not measured.
+
+        Raises:
+            CheckpointError: there are none; only finished runs have them.
+        """
         file = self._file("seeds.csv")
         number = lambda text: float(text or "nan")  # noqa: E731
         with _readable(file):
@@ -125,7 +135,11 @@ class Run:
 
     @cached_property
     def card(self) -> str:
-        """A page about the run, Markdown."""
+        """A page about the run, Markdown.
+
+        Raises:
+            CheckpointError: there is none; only finished runs have one.
+        """
         return self._file("card.md").read_text(encoding="utf-8")
 
     @cached_property
@@ -166,6 +180,16 @@ class Run:
 
         By default from the latent vectors that the run's sheets over time show
         (:meth:`gantut.trainer.Trainer.sample`).  Of real images, the first ``n``.
+
+        Args:
+            n: how many, at least 1.
+            labels: for a conditional generator, int64 ``[n]`` from 0 to K - 1.
+            seed: of the latent vectors, from 0 to 2^32 - 1.
+
+        Raises:
+            InputError: the run generates nothing, no images are asked for, or labels or a seed that
+                do not fit.
+            CheckpointError: there are no weights, or damaged ones.
         """
         d = self.config.data
         if isinstance(self.config, RealRecipe):
@@ -178,10 +202,15 @@ class Run:
 
     @cached_property
     def samples(self) -> Tensor:
-        """The images on a finished run's sheet, uint8 ``[n, C, H, W]``: the first of its seed."""
+        """The images on a finished run's sheet, uint8 ``[n, C, H, W]``: the first of its seed.
+
+        Raises:
+            CheckpointError: there is no sheet, which only finished runs have, or a damaged one.
+        """
         file = self._file("samples.png")
         with _readable(file):
-            return grids.load(file, tuple(self.info["image_shape"]))
+            shape = tuple(self.info["image_shape"])
+            return grids.load(file, shape, self.config.reproduce.sheet)
 
     @property
     def progress(self) -> tuple[list[int], Tensor]:
@@ -198,7 +227,7 @@ class Run:
         if not sheets:
             remedy = ""
             if not self.config.reproduce.progress:
-                remedy = f": none are published; 'gantut reproduce {self.config.name}' makes them"
+                remedy = self._unpublished
             raise CheckpointError(f"The run in {self.folder} has no samples over time{remedy}.")
         epochs = [int(s.stem.removeprefix("epoch-")) for s in sheets]
         # The last row of a sheet may be padded; a run may go on with sheets of another size.
@@ -207,7 +236,11 @@ class Run:
         return epochs, torch.stack([each[:count] for each in images])
 
     def at_seed(self, seed: int) -> "SeedOf":
-        """What the zoo keeps of another seed of the same recipe: its history and samples."""
+        """What the zoo keeps of another seed of the same recipe: its history and samples.
+
+        Raises:
+            CheckpointError: it keeps none of that seed.
+        """
         return self if seed == self.config.seed else SeedOf(self, seed)
 
     def _file(self, name: str) -> Path:
@@ -217,9 +250,18 @@ class Run:
             if name == "metrics.json":
                 remedy = f"; 'gantut evaluate {self.folder}' measures it"
             elif name.endswith(".safetensors") and not self.config.reproduce.publish_weights:
-                remedy = f": none are published; 'gantut reproduce {self.config.name}' makes them"
+                remedy = self._unpublished
+            elif name == "run.json":
+                remedy = ": its training has not come to an end, and the same command goes on"
             raise CheckpointError(f"The run in {self.folder} has no {name}{remedy}.")
         return path
+
+    @property
+    def _unpublished(self) -> str:
+        name = self.config.name
+        return (
+            f": none are published; 'gantut train {name}' trains it, and {name} then means your run"
+        )
 
     def _json(self, name: str):
         file = self._file(name)
@@ -231,7 +273,7 @@ class Run:
 def _readable(file: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError):
+    except (OSError, ValueError, DataError):
         raise CheckpointError(
             f"{file} is damaged; the command that wrote it writes it again."
         ) from None
@@ -243,6 +285,7 @@ class SeedOf:
     def __init__(self, run: Run, seed: int):
         self.folder = run.folder / f"seed-{seed}"
         self.image_shape = tuple(run.info["image_shape"])
+        self.count = run.config.reproduce.other_sheets
         if not self.folder.is_dir():
             raise CheckpointError(f"The run in {run.folder} has no seed {seed}.")
 
@@ -252,7 +295,7 @@ class SeedOf:
 
     @cached_property
     def samples(self) -> Tensor:
-        return grids.load(self.folder / "samples.png", self.image_shape)
+        return grids.load(self.folder / "samples.png", self.image_shape, self.count)
 
 
 def folder_of(recipe: BaseRecipe) -> Path:

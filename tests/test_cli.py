@@ -134,7 +134,19 @@ def test_no_arguments_show_the_help(empty):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["train"], "Missing argument 'recipe'. 'gantut --help' shows what there is."),
+        (["train"], "Missing argument 'recipe'. 'gantut train --help' shows what there is."),
+        (
+            ["sample", "mlp-mnist", "--seed", "1", "--count", "many"],
+            "--count must be a whole number, not 'many'. 'gantut sample --help' shows what there is.",
+        ),
+        (
+            ["reproduce", "--seed", "1", "--seed=1.5"],
+            "--seed must be a whole number, not '1.5'. 'gantut reproduce --help' shows what there is.",
+        ),
+        (
+            ["reproduce", "--max-minutes", "ten"],
+            "--max-minutes must be a number, not 'ten'. 'gantut reproduce --help' shows what there is.",
+        ),
         (
             ["trian"],
             "No such command 'trian'. Did you mean 'train'? 'gantut --help' shows what there is.",
@@ -584,6 +596,10 @@ def test_samples_of_a_run(home, whole, tmp_path):
     assert result.stderr == ""
     drawn = to_uint8(Run(whole).sample(12))
     assert torch.equal(grids.load(out, (1, 28, 28)), drawn)
+    shutil.copytree(whole, home / "runs" / "mine" / "seed-0")
+    named = run("sample", "mine", "--count", 12, "--columns", 4, "--out", out, home=home)
+    assert succeeds(named) == f"{out}\n"
+    assert named.stderr == f"gantut: drawn from {home / 'runs' / 'mine' / 'seed-0'}\n"
     fails(
         run("sample", whole, "--count", 0, "--out", out, home=home),
         2,
@@ -657,13 +673,64 @@ def test_samples_of_a_class(home, whole, tmp_path):
         of_run.sample(3)
 
 
-def test_a_run_that_is_not_there(home):
+def test_a_run_that_is_not_there(home, tmp_path):
+    shows = "'gantut recipes' shows what can be trained, 'gantut data' your own runs."
+    near = run("sample", "mlp-mnits", home=home)
+    assert near.returncode == 2
+    expected = rf"gantut: There is no run 'mlp-mnits'; did you mean mlp-mnist or .+\? {shows}\n"
+    assert re.fullmatch(expected, near.stderr), near.stderr
+    fails(run("compare", "123", home=home), 2, f"gantut: There is no run '123'. {shows}")
+    own = home / "runs" / "portraits" / "seed-0"
+    own.mkdir(parents=True)
+    (own / "run.json").write_text("{}")
     fails(
-        run("sample", "mlp-mnits", home=home),
-        1,
-        f"gantut: There is no run 'mlp-mnits': it is no folder of a run, {home / 'runs'} has none of "
-        f"that name, and the zoo has {', '.join(zoo.names())}.",
+        run("evaluate", "protraits", home=home),
+        2,
+        f"gantut: There is no run 'protraits'; did you mean portraits? {shows}",
     )
+    fails(
+        run("sample", "mlp-mnist-live", home=home),
+        2,
+        "gantut: There is no run of mlp-mnist-live yet; 'gantut train mlp-mnist-live' makes one.",
+    )
+    picture(tmp_path / "samples.png")
+    fails(
+        run("evaluate", tmp_path / "samples.png", home=home),
+        2,
+        f"gantut: {tmp_path / 'samples.png'} is a file, and a run is a folder; images for 'gantut "
+        "evaluate' lie in a .npy file.",
+    )
+    zoo_s = run("compare", "zoo:mlp-mnits", home=home)
+    assert zoo_s.returncode == 2
+    assert "no finished run 'mlp-mnits'; did you mean mlp-mnist or" in zoo_s.stderr
+
+
+def test_a_training_without_an_end_does_not_stand_for_the_finished_run(home, tmp_path):
+    for name in ("mlp-mnist-short", "mlp-mnist-live"):
+        folder = home / "runs" / name / "seed-0"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(recipes.to_yaml(recipes.load(name)))
+    out = tmp_path / "a.png"
+    result = run("sample", "mlp-mnist-short", "--count", 1, "--out", out, home=home)
+    assert succeeds(result) == f"{out}\n"
+    assert result.stderr == (
+        f"gantut: your own training in {home / 'runs/mlp-mnist-short/seed-0'} has not come to an end; "
+        f"this is the course's run.\ngantut: drawn from {zoo.FOLDER / 'mlp-mnist-short'}\n"
+    )
+    fails(
+        run("sample", "mlp-mnist-live", home=home),
+        1,
+        f"gantut: The run in {folder} has no run.json: its training has not come to an end, and the "
+        "same command goes on.",
+    )
+
+
+def test_a_training_that_is_complete_says_so(home, whole):
+    folder = home / "run"
+    shutil.copytree(whole, folder)
+    result = run(*TRAIN, "--out", folder, home=home)
+    assert succeeds(result) == f"{folder}\n"
+    assert result.stderr == "gantut: complete already: 10 of 10 epochs; --fresh trains anew.\n"
 
 
 def test_measuring_and_comparing(home, whole, tmp_path):
@@ -696,7 +763,8 @@ def test_measuring_and_comparing(home, whole, tmp_path):
     fails(
         run("evaluate", b, "--samples", 20_000, home=home),
         2,
-        "gantut: Asked for 20000 images of mnist (test), which has 10000.",
+        "gantut: Asked for 20000 real images of mnist (test), which has 10000; take fewer of them "
+        "(--real 10000), or the training images (--reference train).",
     )
     other = [r | {"samples": 400} for r in results]
     (b / "metrics.json").write_text(json.dumps(other))
@@ -724,7 +792,8 @@ def test_a_reader_s_own_pictures(empty, tmp_path):
     fails(
         run("evaluate", "mine", home=empty),
         2,
-        f"gantut: There is no judge for images of {folder}; there is one for mnist and cifar10.",
+        f"gantut: There is no judge for images of {folder}; there is one for mnist and cifar10. The "
+        "Inception network takes any, more than 2,048 of them (--features inception).",
     )
 
 

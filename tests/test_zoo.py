@@ -7,7 +7,7 @@ import pytest
 from gantut import data, recipes, reproduce, zoo
 from gantut.classify import accuracy
 from gantut.data import to_uint8
-from gantut.errors import CheckpointError
+from gantut.errors import CheckpointError, InputError
 from gantut.evaluate import classifier_of
 from gantut.metrics.features import JUDGES, judge
 
@@ -160,14 +160,12 @@ def test_the_epoch_that_is_marked_is_the_best_that_was_measured(name):
     if run.config.reproduce.publish_weights:
         assert run.best.sample(4).shape == (4, *run.info["image_shape"])
     else:
-        with pytest.raises(CheckpointError, match=f"'gantut reproduce {name}' makes them"):
+        with pytest.raises(CheckpointError, match=f"'gantut train {name}' trains it"):
             run.best.sample(4)
 
 
 def test_a_run_that_is_not_there():
-    with pytest.raises(
-        CheckpointError, match="The zoo has no finished run 'classifier-mnits'; did you"
-    ):
+    with pytest.raises(InputError, match="The zoo has no finished run 'classifier-mnits'; did you"):
         zoo.load("classifier-mnits")
 
 

@@ -11,7 +11,7 @@ import difflib
 from importlib import resources
 from pathlib import Path
 
-from gantut.errors import CheckpointError
+from gantut.errors import InputError
 from gantut.runs import Run
 
 FOLDER = Path(str(resources.files("gantut.zoo")))
@@ -26,10 +26,10 @@ def load(name: str) -> Run:
     """A finished run.
 
     Raises:
-        CheckpointError: there is none of that name.
+        InputError: there is none of that name.
     """
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        raise CheckpointError(f"The zoo has no finished run {name!r}{hint}")
+        raise InputError(f"The zoo has no finished run {name!r}{hint}")
     return Run(FOLDER / name)
