@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gantut import build, callbacks, data, grids, recipes, runs, sources, weights, zoo
-from gantut.errors import GantutError, InputError
+from gantut.errors import CheckpointError, GantutError, InputError
 from gantut.evaluate import NAMES, evaluate, judge_for
 from gantut.recipes import ClassifierRecipe, GANRecipe
 from gantut.recipes.schema import BaseRecipe
@@ -61,7 +61,10 @@ def reproduce(
     for seed in planned if seeds is None else seeds:
         recipe = recipes.load(name, [f"seed={seed}"])
         say(f"{name}, seed {seed}: training")
-        run = runs.train(recipe, None, device, progress, max_minutes, on_start)
+        try:
+            run = runs.train(recipe, None, device, progress, max_minutes, on_start)
+        except CheckpointError as error:
+            raise CheckpointError(_in_the_way(recipe) or str(error)) from None
         if run.info.get("stopped_by") == "request":
             raise KeyboardInterrupt  # not the deadline: somebody wants an end, of all seeds
         say(f"{name}, seed {seed}: measuring")
@@ -78,6 +81,27 @@ def reproduce(
             say(f"{name}, seed {run.config.seed}: measuring with the Inception network")
             results += _by_inception(run, where, progress)
     return publish(made, target)
+
+
+def _in_the_way(recipe: BaseRecipe) -> str:
+    """What to do about a run of the recipe's name with other settings; "" where there is none."""
+    folder = runs.folder_of(recipe)
+    if not (folder / "config.yaml").is_file():
+        return ""
+    changed = recipes.differences(Run(folder).config, recipe).items()
+    changed = [
+        f"{key} is {there} there and {here} here"
+        for key, (there, here) in changed
+        if not key.startswith(("log.", "reproduce."))
+    ]
+    if not changed:
+        return ""
+    more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return (
+        f"The run in {folder} has other settings than the recipe ({', '.join(changed[:3])}{more}); "
+        f"move it elsewhere, or remove all runs of that name with 'gantut data --remove "
+        f"runs/{recipe.name}'."
+    )
 
 
 def zoo_folder() -> Path:
