@@ -48,7 +48,7 @@ from gantut.metrics.features import NEIGHBOURS, Eyes, FeatureSet, Judge, check_n
 from gantut.metrics.frechet import check_enough, moments
 from gantut.metrics.kernel import subset_size
 from gantut.models.inception import Inception
-from gantut.recipes import ClassifierRecipe
+from gantut.recipes import ClassifierRecipe, RealRecipe
 from gantut.runs import Run
 
 SCORE_SPLITS = 10
@@ -231,7 +231,7 @@ def evaluate(
 
     Raises:
         InputError: no judge knows the run's data; too few samples; images that do not go with the
-            reference.
+            reference, or are the reference itself.
     """
     if isinstance(run.config, ClassifierRecipe):
         if features != "classifier":
@@ -245,6 +245,15 @@ def evaluate(
             )
         return _evaluate_classifier(run, samples)
     source, shape = against or run.config.data.source, tuple(run.info["image_shape"])
+    if isinstance(run.config, RealRecipe) and (source, reference) == (
+        run.config.data.source,
+        run.config.data.split,
+    ):
+        other = "train" if reference == "test" else "test"
+        raise InputError(
+            f"{run.config.name} is those very images, {source} {reference}; compare it with others "
+            f"(--reference {other})."
+        )
     # A folder's images are made as large as the run's, which were made from them.
     own = source == run.config.data.path
     made_alike = {"channels": shape[0], "image_size": shape[1]} if own else {}
@@ -303,6 +312,8 @@ def read_images(path: str | Path) -> Tensor:
         raise InputError(
             f"{path} holds {shape}; images form one array [N, C, H, W] with 1 or 3 channels."
         )
+    if not array.size:
+        raise InputError(f"{path} holds no images, but an empty array of shape {array.shape}.")
     if array.dtype == np.uint8:
         return data.scale(torch.from_numpy(array))
     if array.dtype.kind != "f":
@@ -324,7 +335,14 @@ def _prepare(
     """The network and the reference; what cannot be is refused before anything takes long."""
     check_network(features, source)
     where = build.device_of(device)
-    images = data.load(source, split, **made_alike).subset(samples if real is None else real)
+    images, real = data.load(source, split, **made_alike), samples if real is None else real
+    if real > len(images):
+        more = ", or the training images (--reference train)" if split == "test" else ""
+        raise InputError(
+            f"Asked for {real} real images of {images.name} ({split}), which has {len(images)}; take "
+            f"fewer of them (--real {len(images)}){more}."
+        )
+    images = images.subset(real)
     check_alike(image_shape, images)
     count = min(samples, len(images))
     if features == "inception":
@@ -393,6 +411,7 @@ def table(runs: list[Run]) -> str:
             network or reference set; or a run was not measured as it stands.
     """
     columns: dict[str, dict] = {}
+    first_runs: dict[str, Run] = {}
     rows = []
     for run, epoch in [(r, e) for r in runs for e in sorted({r.best.epoch, r.epoch})]:
         row = {"run": f"{run.config.name}, seed {run.config.seed}"}
@@ -402,8 +421,15 @@ def table(runs: list[Run]) -> str:
             if "of" in m or (m["seed"], m["epoch"]) != (run.config.seed, epoch):
                 continue
             first = columns.setdefault(m["metric"], m)
+            other = first_runs.setdefault(m["metric"], run)
             for key in ("samples", "network", "reference", "estimator"):
                 if key in m and key in first and m[key] != first[key]:
+                    mine, theirs = (r.config.data.source for r in (run, other))
+                    if mine != theirs:
+                        raise InputError(
+                            f"{other.config.name} is of {theirs} and {run.config.name} of {mine}; "
+                            "measurements against different images cannot be compared."
+                        )
                     raise InputError(
                         f"{m['metric']} cannot be compared: its {key} is {m[key]} for "
                         f"{run.config.name} and {first[key]} for another run. Measure both alike "

@@ -327,6 +327,14 @@ def test_a_column_never_mixes_what_cannot_be_compared(run, gantut, tmp_path, cha
     )
 
 
+def test_runs_of_different_data_sets_are_never_compared(run, tmp_path):
+    runs.write_json(run.folder / "metrics.json", [fid(40.0)])
+    with pytest.raises(
+        InputError, match="mlp-mnist-published is of mnist and dcgan-cifar10 of cifar"
+    ):
+        table([Run(run.folder), zoo.load("dcgan-cifar10")])
+
+
 def test_runs_measured_before_estimators_were_named_are_still_compared(run, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(run.folder, other)
@@ -373,7 +381,19 @@ def test_bad_requests_end_in_one_sentence(run, gantut, tmp_path, monkeypatch):
     assert refused(gantut("evaluate", a, "--samples", 0)) == "--samples must be at least 1, not 0."
     assert refused(gantut("evaluate", a, "--real", 0)) == "--real must be at least 1, not 0."
     assert refused(gantut("evaluate", a, "--samples", 20_000)) == (
-        "Asked for 20000 images of mnist (test), which has 10000."
+        "Asked for 20000 real images of mnist (test), which has 10000; take fewer of them (--real "
+        "10000), or the training images (--reference train)."
+    )
+    assert refused(gantut("evaluate", a, "--reference", "train", "--real", 70_000)) == (
+        "Asked for 70000 real images of mnist (train), which has 60000; take fewer of them (--real "
+        "60000)."
+    )
+    assert refused(gantut("evaluate", a, "--data", "mnits")) == (
+        "There is no judge for images of mnits; there is one for mnist and cifar10. Did you mean "
+        "mnist?"
+    )
+    assert refused(gantut("evaluate", "real-cifar10")) == (
+        "real-cifar10 is those very images, cifar10 test; compare it with others (--reference train)."
     )
     assert refused(gantut("evaluate", a, "--device", "gpu")).startswith("There is no device 'gpu'")
     assert refused(gantut("evaluate", "classifier-mnist", "--features", "inception")).startswith(
@@ -430,6 +450,10 @@ def test_files_that_hold_no_images(own, gantut, tmp_path):
     np.save(file, np.zeros((30, 28, 28, 1), np.uint8))
     assert refused(gantut(*with_data)) == (
         f"{file} holds (30, 28, 28, 1); images form one array [N, C, H, W] with 1 or 3 channels."
+    )
+    np.save(file, np.zeros((0, 1, 28, 28), np.uint8))
+    assert refused(gantut(*with_data)) == (
+        f"{file} holds no images, but an empty array of shape (0, 1, 28, 28)."
     )
     np.save(file, np.zeros((30, 1, 28, 28), np.int64))
     assert refused(gantut(*with_data)) == (

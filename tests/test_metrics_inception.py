@@ -449,8 +449,11 @@ def test_what_a_judge_makes_of_photographs_is_kept_and_of_digits_is_not(
 def test_networks_by_name(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="features must be classifier or inception, not 'vgg'"):
         features.network("vgg")
-    with pytest.raises(InputError, match="no judge for images of svhn; there is one for mnist and"):
+    with pytest.raises(InputError, match=r"no judge for images of svhn; .* \(--features incep"):
         features.network("classifier", "svhn")
+    (tmp_path / "mnist2").mkdir()
+    with pytest.raises(InputError, match=r"mnist2; .* \(--features inception\)"):
+        features.network("classifier", str(tmp_path / "mnist2"))
     assert features.network("classifier", "mnist").name.startswith("classifier-mnist@")
     features.judge.cache_clear()
     monkeypatch.setattr("gantut.metrics.features.resources.files", lambda package: tmp_path)

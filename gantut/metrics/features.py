@@ -5,6 +5,7 @@
 float images in [-1, 1] and give features; classifiers give class probabilities as well.
 """
 
+import difflib
 import hashlib
 import sys
 from collections.abc import Callable
@@ -266,8 +267,15 @@ def check_network(features: str, data: str) -> None:
     if features not in ("classifier", "inception"):
         raise InputError(f"features must be classifier or inception, not {features!r}.")
     if features == "classifier" and data not in JUDGES:
+        near = difflib.get_close_matches(str(data).lower(), JUDGES, n=1)
+        if near and not Path(data).is_dir():
+            hint = f"Did you mean {near[0]}?"
+        else:
+            hint = (
+                "The Inception network takes any, more than 2,048 of them (--features inception)."
+            )
         raise InputError(
-            f"There is no judge for images of {data}; there is one for {_and(JUDGES)}."
+            f"There is no judge for images of {data}; there is one for {_and(JUDGES)}. {hint}"
         )
 
 
