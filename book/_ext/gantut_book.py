@@ -16,6 +16,7 @@
    source would be as many as those of the course.
 7. Wide tables scroll in a box that the keyboard reaches, and the bibliography is
    marked up as what it is.
+8. The keys of a recipe stand in tables: see `recipe_keys.py`.
 """
 
 from __future__ import annotations
@@ -207,5 +208,6 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", finish_page)
     app.connect("build-finished", copy_mathjax)
     app.add_post_transform(KeyboardScrolling)
+    app.setup_extension("recipe_keys")
     app.add_js_file("gantut.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -86,7 +86,7 @@ class MLPGenerator(Section):
     latent_dim: LatentDim = 100
     hidden: list[Positive] = Field([32, 64, 128], description="widths of the layers, from z on")
     slope: Slope = 0.2
-    dropout: Share = Field(0.0, description="after every hidden layer")
+    dropout: Share = Field(0.0, description="share zeroed after every hidden layer")
     batchnorm: bool = Field(False, description="before every hidden activation")
     output: Output = "tanh"
     latent: Latent = "normal"
@@ -98,7 +98,7 @@ class MLPDiscriminator(Section):
     family: Literal["mlp"] = Field(description="dense layers")
     hidden: list[Positive] = Field([128, 64, 32], description="widths, from the image on")
     slope: Slope = 0.2
-    dropout: Share = Field(0.0, description="after every hidden layer")
+    dropout: Share = Field(0.0, description="share zeroed after every hidden layer")
 
 
 class DCGANGenerator(Section):
@@ -122,7 +122,7 @@ class DCGANDiscriminator(Section):
     kernel_size: Annotated[int, Field(ge=2)] = Field(4, description="of these convolutions")
     batchnorm: bool = Field(True, description="before every activation but the first")
     slope: Slope = 0.2
-    dropout: Share = Field(0.0, description="of whole maps, after every activation")
+    dropout: Share = Field(0.0, description="share of whole maps zeroed after every activation")
 
 
 class CGANGenerator(Section):
@@ -171,8 +171,10 @@ class CGANDiscriminator(Section):
     first_norm: bool = Field(True, description="normalise the first convolution, too")
     label_slope: LabelSlope = 0.2
     label_norm: LabelNorm = True
-    dropout: Share = Field(0.4, description="before the last layer, and after each dense one")
-    spatial_dropout: Share = Field(0.0, description="of whole maps, after each block")
+    dropout: Share = Field(
+        0.4, description="share zeroed before the last layer and after dense ones"
+    )
+    spatial_dropout: Share = Field(0.0, description="share of whole maps zeroed after each block")
     spectral: Spectral = None
     spectral_label: bool = Field(True, description="also of the label's dense layer")
     init: Init = "glorot"
@@ -386,7 +388,7 @@ class DigitClassifier(Section):
 
     family: Literal["digit-cnn"] = Field(description="for grey digits, 28 x 28")
     width: Positive = Field(32, description="channels of the first convolution; then twice as many")
-    dropout: Share = Field(0.3, description="before each of the two dense layers")
+    dropout: Share = Field(0.3, description="share zeroed before each dense layer")
 
 
 class ObjectClassifier(Section):
