@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import importlib
+import pkgutil
 import re
+import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 import zipfile
 from pathlib import Path
@@ -16,6 +20,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import gantut
+from gantut import plots, recipes, zoo
 from tests.tools.execute import first_cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,6 +123,132 @@ def test_links_of_the_documents_beside_the_book_resolve() -> None:
             if not re.match(r"[a-z]+:", link) and not (document.parent / link).exists():
                 broken.append((document.name, link))
     assert broken == []
+
+
+# --- the library, as its pages have it -----------------------------------------------------
+
+API = sorted((BOOK / "api").glob("*.md"))
+MODULES = [m.name for m in pkgutil.walk_packages(gantut.__path__, "gantut.")]
+# Public modules without a section of their own, and where a reader finds them instead.
+ELSEWHERE = {
+    "gantut.__main__": "`python -m gantut`",
+    "gantut.cli": "`gantut --help`",
+    "gantut.models": "its modules",
+    "gantut.sources.fetching": "gantut.sources",
+    "gantut.sources.published": "gantut.sources",
+    "gantut.sources.usage": "gantut.sources",
+    "gantut.metrics.tables": "the metrics, which check their arguments with it",
+}
+
+
+def documented(page: Path) -> list[str]:
+    return re.findall(r"automodule:: (\S+)", page.read_text(encoding="utf-8"))
+
+
+def test_every_module_has_its_place_on_the_api_pages() -> None:
+    found = [name for page in API for name in documented(page)]
+    assert len(found) == len(set(found))
+    assert set(found) | set(ELSEWHERE) == set(MODULES)
+    assert not set(found) & set(ELSEWHERE)
+
+
+def test_everything_of_the_plots_is_on_their_page() -> None:
+    page = (BOOK / "api" / "plots.md").read_text(encoding="utf-8")
+    assert [name for name in plots.__all__ if not re.search(rf"\b{name}\b", page)] == []
+
+
+def test_the_table_of_the_api_names_what_its_pages_hold() -> None:
+    table = (BOOK / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\]\(api/(\w+)\.md\) \|.*\| (.+?) \|\n", table)
+    listed = {name: re.findall(r"`([\w.]+)`", modules) for name, modules in rows}
+    held = {page.stem: documented(page) for page in API}
+    # The pictures are imported from one place.
+    held["plots"] = ["gantut.plots"]
+    assert listed == held
+
+
+def test_import_gantut_offers_every_module() -> None:
+    top = {name.split(".")[1] for name in MODULES} - {"__main__"}
+    assert set(dir(gantut)) == top | {"__version__"}
+    assert all(getattr(gantut, name).__name__ == f"gantut.{name}" for name in top)
+
+
+def snippet(module: str) -> str:
+    """The indented paragraphs in what a module says about itself: its code, if there is any."""
+    text = importlib.import_module(module).__doc__ or ""
+    return textwrap.dedent("".join(re.findall(r"\n\n((?:    .*\n)+)", text)))
+
+
+def with_a_snippet() -> list[str]:
+    # The launcher is no module to import.
+    return [name for name in ["gantut", *MODULES] if not name.endswith("__") and snippet(name)]
+
+
+def test_some_modules_begin_with_an_example() -> None:
+    assert {"gantut", "gantut.data", "gantut.recipes", "gantut.zoo"} <= set(with_a_snippet())
+
+
+@pytest.mark.parametrize("module", with_a_snippet())
+def test_the_example_at_the_head_of_a_module_runs(module: str) -> None:
+    exec(snippet(module), dict(vars(importlib.import_module(module))))
+
+
+# --- commands and recipes in the documents ---------------------------------------------------
+
+
+def text_of_setup() -> str:
+    cells = nbformat.read(BOOK / "setup.ipynb", as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def commands(text: str) -> list[list[str]]:
+    """Lines of gantut in a document, in their order, where they are whole lines or head a row."""
+    lines = re.findall(r"^(?:\| `)?(gantut (?:[a-z]+ )?[^`\n]*)", text, re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("document", ["README.md", "setup.ipynb"])
+def test_commands_of_the_documents_work_in_their_order(
+    document: str, tmp_path, monkeypatch
+) -> None:
+    """As far as names go: of recipes and keys, of finished runs, of one's own runs and files."""
+    text = (ROOT / document).read_text("utf-8") if document == "README.md" else text_of_setup()
+    monkeypatch.chdir(tmp_path)
+    for name, source in re.findall(r"`([\w-]+\.yaml)`:\n\n```yaml\n(.*?)```", text, re.DOTALL):
+        Path(name).write_text(source, encoding="utf-8")
+    trained, measured, seen = set(), set(zoo.names()), set()
+    for command, *words in commands(text):
+        seen.add(command)
+        names = [word for word in words if not word.startswith("--")]
+        if command == "recipes" and names:
+            known = [recipes.load(name) for name in names]
+            assert all(known)
+        elif command == "train":
+            name = recipes.load(words[0], words[1:]).name
+            trained.add(name)
+            measured.discard(name)  # the reader's own stands for the name now
+        elif command in ("sample", "evaluate"):
+            assert names[0] in trained or zoo.load(names[0]).config.reproduce.publish_weights
+            if command == "evaluate" and "inception" not in words:
+                measured.add(names[0])
+        elif command == "compare":
+            assert set(names) <= measured
+        elif command == "reproduce":
+            assert recipes.load(names[0]).reproduce.seeds
+            assert names[0] not in trained  # with other settings it would be in the way
+    assert {"train", "sample", "compare"} <= seen
+
+
+def test_the_recipe_of_one_s_own_on_the_setup_page_differs_from_its_base(tmp_path) -> None:
+    ((name, source),) = re.findall(
+        r"`([\w-]+\.yaml)`:\n\n```yaml\n(.*?)```", text_of_setup(), re.DOTALL
+    )
+    file = tmp_path / name
+    file.write_text(source, encoding="utf-8")
+    mine = recipes.load(file)
+    assert mine.name == file.stem
+    base = recipes.load(yaml.safe_load(source)["base"])
+    assert set(recipes.differences(mine, base)) == {"generator.hidden", "g_optimizer.lr"}
 
 
 # --- notebooks as they are committed ---------------------------------------------
