@@ -336,6 +336,10 @@ def _prepare(
     check_network(features, source)
     where = build.device_of(device)
     images, real = data.load(source, split, **made_alike), samples if real is None else real
+    check_alike(image_shape, images)
+    count = min(samples, real, len(images))
+    if features == "inception":
+        check_enough(count, Inception.feature_dim)
     if real > len(images):
         more = ", or the training images (--reference train)" if split == "test" else ""
         raise InputError(
@@ -343,10 +347,6 @@ def _prepare(
             f"fewer of them (--real {len(images)}){more}."
         )
     images = images.subset(real)
-    check_alike(image_shape, images)
-    count = min(samples, len(images))
-    if features == "inception":
-        check_enough(count, Inception.feature_dim)
     eyes = network(features, source, where)
     check_enough(count, eyes.feature_dim)
     return eyes, FeatureSet(images, eyes, progress)

@@ -392,13 +392,19 @@ def test_bad_requests_end_in_one_sentence(run, gantut, tmp_path, monkeypatch):
         "There is no judge for images of mnits; there is one for mnist and cifar10. Did you mean "
         "mnist?"
     )
-    assert refused(gantut("evaluate", "real-cifar10")) == (
-        "real-cifar10 is those very images, cifar10 test; compare it with others (--reference train)."
-    )
     assert refused(gantut("evaluate", a, "--device", "gpu")).startswith("There is no device 'gpu'")
     assert refused(gantut("evaluate", "classifier-mnist", "--features", "inception")).startswith(
         "classifier-mnist is a classifier and generates nothing"
     )
+
+
+@pytest.mark.usefixtures("own")
+def test_real_images_are_measured_against_others_only(gantut):
+    assert refused(gantut("evaluate", "real-cifar10")) == (
+        "real-cifar10 is those very images, cifar10 test; compare it with others (--reference train)."
+    )
+    rows = evaluate.evaluate(zoo.load("real-cifar10"), 60, "train", "inception", real=60)
+    assert {row["reference"] for row in rows} == {"cifar10 train, 60 images"}
 
 
 def colour_folder(path, side: int = 28):
@@ -412,7 +418,7 @@ def colour_folder(path, side: int = 28):
     return path
 
 
-def test_images_are_compared_with_their_like_only(run, gantut, tmp_path):
+def test_images_are_compared_with_their_like_only(run, gantut, tmp_path, monkeypatch):
     colour = colour_folder(tmp_path / "colour")
     inception = ("--features", "inception", "--samples", 30)
     assert refused(gantut("evaluate", run.folder, *inception, "--data", colour)) == (
@@ -432,6 +438,10 @@ def test_images_are_compared_with_their_like_only(run, gantut, tmp_path):
     code, out, _ = gantut("evaluate", right, *inception, "--data", colour)
     assert code == 0
     assert {r["reference"] for r in json.loads(out)} == {"colour test, 30 images"}
+    # A folder without enough images is of no use with fewer of them.
+    monkeypatch.setattr(evaluate.Inception, "feature_dim", 30)
+    asked = gantut("evaluate", right, *inception, "--data", colour, "--real", 300)
+    assert refused(asked).startswith("30 samples are too few for features of dimension 30")
 
 
 def test_files_that_hold_no_images(own, gantut, tmp_path):
