@@ -173,6 +173,58 @@ def test_import_gantut_offers_every_module() -> None:
     assert all(getattr(gantut, name).__name__ == f"gantut.{name}" for name in top)
 
 
+@pytest.fixture
+def recipe_keys(monkeypatch):
+    """The extension of the book that makes the tables of keys."""
+    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    return importlib.import_module("recipe_keys")
+
+
+def test_tables_of_keys_hold_every_key_once(recipe_keys) -> None:
+    sections = [s for s in vars(recipes.schema).values() if recipe_keys.is_section(s)]
+    for section in sections:
+        keys = recipe_keys.own_keys(section)
+        if keys:
+            lines = recipe_keys.table(section)
+            assert [line[9:-2] for line in lines if line.startswith("   * - ``")] == list(keys)
+    inherited = recipe_keys.table(recipes.GANRecipe)[1]
+    assert inherited == "The keys of :class:`.BaseRecipe`, and:"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "kind", "default"),
+    [
+        ("Train", "epochs", "whole number (≥ 1)", "``1``"),
+        ("Train", "ema_half_life", "``null`` or number (> 0)", "``null``"),
+        ("Data", "shuffle", "true or false", "``true``"),
+        ("Data", "channels", "``null`` or ``1`` or ``3``", "``null``"),
+        ("Loss", "smoothing", "number (≥ 0, < 0.5)", "``0``"),
+        ("Adam", "lr", "number (> 0)", "``0.0002``"),
+        ("Adam", "schedule", "``null`` or :class:`.Schedule`", "``null``"),
+        (
+            "DCGANGenerator",
+            "widths",
+            "list of whole numbers (≥ 1), at least 1 of them",
+            "``[128, 64]``",
+        ),
+        ("CGANGenerator", "label_slope", "``null`` or number (≥ 0, < 1)", "``null``"),
+        ("CGANGenerator", "paddings", "``null`` or list of ``same`` or ``valid``", "``null``"),
+        (
+            "InceptionPlan",
+            "fewer",
+            "list of whole numbers (≥ 3,000, multiple of 1,000)",
+            "``[]``",
+        ),
+        ("BaseRecipe", "name", "text (letters, digits, ``.``, ``_`` and ``-``)", "must be given"),
+        ("BaseRecipe", "train", ":class:`.Train`", "its defaults"),
+    ],
+)
+def test_tables_of_keys_say_what_is_allowed(recipe_keys, section, key, kind, default) -> None:
+    field = getattr(recipes.schema, section).model_fields[key]
+    found = recipe_keys.kind(field.annotation, field.metadata).replace("\xa0", " ")
+    assert (found, recipe_keys.default(field)) == (kind, default)
+
+
 def snippet(module: str) -> str:
     """The indented paragraphs in what a module says about itself: its code, if there is any."""
     text = importlib.import_module(module).__doc__ or ""

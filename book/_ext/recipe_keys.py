@@ -21,7 +21,7 @@ TYPES = {
     str: "text",
 }
 # By the names of the classes that keep them; pydantic has a class for each.
-LIMITS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}
+LIMITS = {"ge": "≥\xa0{}", "gt": ">\xa0{}", "le": "≤\xa0{}", "lt": "<\xa0{}"}
 LIMITS |= {"multiple_of": "multiple of {}", "min_length": "at least {} of them"}
 
 
@@ -107,6 +107,7 @@ def table(section: type[BaseModel]) -> list[str]:
     lines += [
         ".. list-table::",
         "   :header-rows: 1",
+        "   :class: gantut-keys",
         "",
         "   * - key",
         "     - type and limits",
