@@ -818,6 +818,21 @@ FAULTS = [
         "test_dcgan.py::test_a_sample_does_not_depend_on_how_many_are_drawn_with_it",
     ),
     fault(
+        "latent vectors under every class depend on the number of rows",
+        "sampling.py",
+        "        rows = _draw(generator, rows, seed)\n",
+        "        rng = torch.Generator().manual_seed(seed)\n"
+        "        rows = generator.sample_z(rows, generator=rng)\n",
+        CGAN,
+    ),
+    fault(
+        "stages of any shape taken for images of one",
+        "plots/images.py",
+        "        if len(shapes) != 1:\n",
+        "        if False:\n",
+        "test_plots.py::test_stages_have_one_shape",
+    ),
+    fault(
         "one batch statistic kept in training mode when sampling",
         "sampling.py",
         "    modes = [(m, m.training) for m in module.modules()]\n    module.eval()\n",
