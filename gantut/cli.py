@@ -4,7 +4,6 @@ Errors are one sentence on standard error.  The exit status is 0 for success, 2 
 was at fault, 1 where something else was, 130 after Ctrl-C.
 """
 
-import difflib
 import json
 import platform
 import re
@@ -19,7 +18,7 @@ from typing import Annotated
 import typer
 
 import gantut
-from gantut.errors import GantutError, InputError
+from gantut.errors import GantutError, InputError, did_you_mean
 
 app = typer.Typer(
     name="gantut",
@@ -81,11 +80,9 @@ def find_run(name: str):
     if name in recipes.names():
         raise InputError(f"There is no run of {name} yet; 'gantut train {name}' makes one.")
     known = {*zoo.names(), *(f.parent.parent.name for f in runs_dir().glob("*/*/run.json"))}
-    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise InputError(
-        f"There is no run {name!r}{hint} 'gantut recipes' shows what can be trained, 'gantut data' "
-        "your own runs."
+        f"There is no run {name!r}{did_you_mean(name, known)} 'gantut recipes' shows what can be "
+        "trained, 'gantut data' your own runs."
     )
 
 

@@ -4,6 +4,15 @@ The command line prints the sentence on standard error, without a traceback, and
 error's ``exit_code``: 2 where the request was at fault, 1 where the world was.
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a clause about an unknown name: a question with the nearest ones, or a stop."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
+    return f"; did you mean {' or '.join(near)}?" if near else "."
+
 
 class GantutError(Exception):
     """Base of all errors that gantut raises on purpose."""

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from gantut.errors import RecipeError
+from gantut.errors import RecipeError, did_you_mean
 from gantut.recipes.schema import BaseRecipe, ClassifierRecipe, GANRecipe, RealRecipe
 
 __all__ = [
@@ -148,10 +148,9 @@ def _read(name: str | Path, seen: tuple[str, ...]) -> tuple[dict, str]:
                 f"There is no recipe {str(name)!r}: a recipe of your own is a file that ends in "
                 f".yaml{hint}"
             )
-        near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise RecipeError(
-            f"There is no recipe {str(name)!r}{hint} 'gantut recipes' shows them all."
+            f"There is no recipe {str(name)!r}{did_you_mean(str(name), names())} 'gantut recipes' "
+            "shows them all."
         )
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)

@@ -7,11 +7,10 @@ Everything in here was written by ``gantut reproduce``.
     print(run.card)     # device, images seen of the budget, time, measurements
 """
 
-import difflib
 from importlib import resources
 from pathlib import Path
 
-from gantut.errors import InputError
+from gantut.errors import InputError, did_you_mean
 from gantut.runs import Run
 
 FOLDER = Path(str(resources.files("gantut.zoo")))
@@ -29,7 +28,8 @@ def load(name: str) -> Run:
         InputError: there is none of that name.
     """
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        raise InputError(f"The zoo has no finished run {name!r}{hint}")
+        hint = did_you_mean(name, names())
+        raise InputError(
+            f"The zoo has no finished run {name!r}{hint} gantut.zoo.names() lists all."
+        )
     return Run(FOLDER / name)
