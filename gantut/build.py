@@ -103,8 +103,9 @@ def schedule(section: Adam, optim: torch.optim.Optimizer, per_epoch: int, epochs
     if plan is None:
         return None
     total = per_epoch * epochs
+    delay = round(per_epoch * plan.delay)
     factors = {
-        "step": lambda i: plan.factor ** (i // (per_epoch * plan.every)),
+        "step": lambda i: plan.factor ** (max(0, i - delay) // (per_epoch * plan.every)),
         "linear": lambda i: max(0.0, 1 - i / total),
         "cosine": lambda i: 0.5 * (1 + math.cos(math.pi * min(1.0, i / total))),
         "triangle": lambda i: max(
@@ -139,11 +140,18 @@ def trainer(
     images = (images or image_set(recipe)).to(where)
     d, t, seeds = recipe.data, recipe.train, seeds_of(recipe.seed)
     batches = data.Batches(
-        images, t.batch_size, d.shuffle, seeds["data"], d.mean, d.std, replacement=d.replacement
+        images,
+        t.batch_size,
+        d.shuffle,
+        seeds["data"],
+        d.mean,
+        d.std,
+        drop_last=d.drop_last,
+        replacement=d.replacement,
     )
     is_gan = isinstance(recipe, GANRecipe)
     game = (_game if is_gan else _classification)(recipe, images, seeds)
-    _check_smallest_batch(game, len(images), t.batch_size)
+    _check_smallest_batch(game, len(images), t.batch_size, d.drop_last)
     per_epoch = math.ceil(batches.batches_per_epoch / getattr(game, "n_dis", 1))
     sections = (
         {"generator": recipe.g_optimizer, "discriminator": recipe.d_optimizer}
@@ -175,17 +183,18 @@ def trainer(
     )
 
 
-def _check_smallest_batch(game, n: int, batch_size: int) -> None:
+def _check_smallest_batch(game, n: int, batch_size: int, drop_last: bool) -> None:
     """Batch normalisation has no deviation to divide by where a batch holds one image."""
     layers = [layer for network in game.modules.values() for layer in network.modules()]
     normalised = any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
     if normalised and getattr(game, "g_batch", None) == 1:
         raise InputError("With batch normalisation step.g_batch must be at least 2, not 1.")
-    if normalised and (n % batch_size or batch_size) == 1:
+    smallest = batch_size if drop_last else n % batch_size or batch_size
+    if normalised and smallest == 1:
         raise InputError(
             f"With batch normalisation every batch needs at least two images, and {n} images in "
             f"batches of {batch_size} leave one of a single image; choose another train.batch_size "
-            "or data.limit."
+            "or data.limit, or set data.drop_last."
         )
 
 

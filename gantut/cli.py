@@ -4,6 +4,7 @@ Errors are one sentence on standard error.  The exit status is 0 for success, 2 
 was at fault, 1 where something else was, 130 after Ctrl-C.
 """
 
+import contextlib
 import json
 import platform
 import re
@@ -81,8 +82,8 @@ def find_run(name: str):
         raise InputError(f"There is no run of {name} yet; 'gantut train {name}' makes one.")
     known = {*zoo.names(), *(f.parent.parent.name for f in runs_dir().glob("*/*/run.json"))}
     raise InputError(
-        f"There is no run {name!r}{did_you_mean(name, known)} 'gantut recipes' shows what can be "
-        "trained, 'gantut data' your own runs."
+        f"There is no run {name!r}{did_you_mean(name, known)} 'gantut runs' lists all, "
+        "'gantut recipes' what can be trained."
     )
 
 
@@ -168,6 +169,43 @@ def recipes_command(
         print(f"{key}: {here} (in {against}: {there})")
 
 
+@app.command("runs")
+def runs_command() -> None:
+    """List your own runs and the course's: how far they are, and which have weights to sample from."""
+    from gantut import zoo
+    from gantut.home import runs_dir
+
+    own = sorted(file.parent for file in runs_dir().glob("*/*/config.yaml"))
+    print(f"Your own runs, in {runs_dir()}:")
+    for folder in own:
+        print(f"  {'/'.join(folder.parts[-2:]):<38} {_state(folder)}")
+    if not own:
+        print("  none yet")
+    print("The course's runs:")
+    for name in zoo.names():
+        print(f"  {name:<38} {_state(zoo.FOLDER / name)}")
+
+
+def _state(folder: Path) -> str:
+    from gantut.errors import CheckpointError
+    from gantut.runs import Run
+
+    run = Run(folder)
+    if not (folder / "run.json").is_file():
+        return "training has not come to an end"
+    try:
+        if run.config.kind == "real":
+            return "real images"
+        seen = f"{run.info['images_seen']:,} of {run.info['images_of_budget']:,} images"
+    except GantutError:
+        return "of another version of gantut, or damaged"
+    if run.config.kind == "classifier":
+        return f"{seen}; a classifier"
+    with contextlib.suppress(CheckpointError):
+        return f"{seen}; {run.weights.stat().st_size / 1e6:.1f} MB of weights"
+    return f"{seen}; no weights"
+
+
 @app.command()
 def train(
     recipe: Recipe,
@@ -250,6 +288,11 @@ def sample_command(
     if best:
         loaded = loaded.best
     if label:
+        if len(label) > count:
+            raise InputError(
+                f"{len(label)} labels are more than --count {count} images; ask for at least as many "
+                "images as labels."
+            )
         chosen = [loaded.label(text) for text in label]
         labels = [chosen[i % len(chosen)] for i in range(count)]
     else:

@@ -402,6 +402,15 @@ def merged(old: list[dict], new: list[dict]) -> list[dict]:
     return [row for row in old if row["metric"] not in measured] + new
 
 
+# What two measurements must have in common to be compared, and how to say it.
+MUST_AGREE = {
+    "samples": "on {} samples",
+    "network": "by {}",
+    "reference": "against {}",
+    "estimator": "with the estimator {}",
+}
+
+
 def table(runs: list[Run]) -> str:
     """The measurements of several runs, as aligned text: a column a metric, a row for each run as
     it ended, and one for its best epoch if one is marked.
@@ -422,7 +431,7 @@ def table(runs: list[Run]) -> str:
                 continue
             first = columns.setdefault(m["metric"], m)
             other = first_runs.setdefault(m["metric"], run)
-            for key in ("samples", "network", "reference", "estimator"):
+            for key, how in MUST_AGREE.items():
                 if key in m and key in first and m[key] != first[key]:
                     mine, theirs = (r.config.data.source for r in (run, other))
                     if mine != theirs:
@@ -430,10 +439,13 @@ def table(runs: list[Run]) -> str:
                             f"{other.config.name} is of {theirs} and {run.config.name} of {mine}; "
                             "measurements against different images cannot be compared."
                         )
+                    a, b = run.config.name, other.config.name
+                    if a == b:
+                        a, b = run.folder, other.folder
                     raise InputError(
-                        f"{m['metric']} cannot be compared: its {key} is {m[key]} for "
-                        f"{run.config.name} and {first[key]} for another run. Measure both alike "
-                        "with 'gantut evaluate'."
+                        f"{m['metric']} cannot be compared: for {a} it was measured "
+                        f"{how.format(m[key])}, for {b} {how.format(first[key])}. Measure both "
+                        "alike with 'gantut evaluate'."
                     )
             error = m.get("standard_error")
             row[m["metric"]] = f"{m['value']:.4f}" + (f" ± {error:.4f}" if error else "")

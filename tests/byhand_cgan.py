@@ -3,7 +3,8 @@
 Plain functions of tensors in float64: padding, transposed convolutions, normalisation, spectral norms
 and Adam are written out, and nothing is imported from gantut.  Gradients are autograd's.
 ``p`` is a network's state by name; what a pass changes in it (running statistics, renormalised
-weights) is changed in the dictionary.
+weights) is changed in the dictionary.  What chance decides is handed in: which values dropout keeps,
+in their order, and the targets of the discriminator.
 """
 
 import torch
@@ -64,6 +65,17 @@ def leaky(x, slope):
     return torch.where(x > 0, x, slope * x)
 
 
+def dropout(x, kept, rate):
+    return x * next(kept) / (1 - rate)
+
+
+def spatial_dropout(x, kept, rate):
+    """Of each image whole maps are kept, or none of their pixels."""
+    mask = next(kept)
+    assert torch.equal(mask, mask[:, :, :1, :1].expand_as(x))
+    return x * mask / (1 - rate)
+
+
 def renormalise(p):
     """One power iteration for each weight that has a vector u, and the weight divided for good."""
     for name in [key[:-2] for key in p if key.endswith(".u")]:
@@ -97,26 +109,28 @@ def generator(p, z, labels, system, stored=False):
     return last(conv(p, f"net.{len(layers)}", x))
 
 
-def halving_discriminator(p, images, labels, system, stored=False):
+def halving_discriminator(p, images, labels, kept, system, stored=False):
     """Strided convolutions, flattened, one sum."""
     slope, strides = system["discriminator"]
     x = torch.cat([images, label_map(p, labels, images.shape[-1], slope, True, stored)], 1)
     for i, stride in enumerate(strides):
         x = norm(p, f"net.{i}.2", leaky(conv(p, f"net.{i}.0", x, stride), slope), stored)
-    return dense(p, f"net.{len(strides) + 2}", x.flatten(1)).squeeze(1)
+    x = dropout(x.flatten(1), kept, 0.4)
+    return dense(p, f"net.{len(strides) + 2}", x).squeeze(1)
 
 
-def pooling_discriminator(p, images, labels, system, stored=False):
+def pooling_discriminator(p, images, labels, kept, system, stored=False):
     """Two blocks with max pooling, then a head of four dense layers."""
     x = torch.cat([images, label_map(p, labels, 28, normed=False)], 1)
     x = norm(p, "net.0.2", leaky(conv(p, "net.0.0", x, same=False), 0.2), stored)
-    x = F.max_pool2d(x, 2)
-    x = conv(p, "net.2", x, same=False)
-    x = norm(p, "net.3.2", leaky(conv(p, "net.3.0", x, same=False), 0.2), stored)
-    x = F.max_pool2d(x, 2).flatten(1)
-    for i in (6, 8, 10, 12):
+    x = spatial_dropout(F.max_pool2d(x, 2), kept, 0.5)
+    x = conv(p, "net.3", x, same=False)
+    x = norm(p, "net.4.2", leaky(conv(p, "net.4.0", x, same=False), 0.2), stored)
+    x = spatial_dropout(F.max_pool2d(x, 2), kept, 0.5).flatten(1)
+    for i in (8, 10, 12, 14):
         x = norm(p, f"net.{i}.2", leaky(dense(p, f"net.{i}.0", x), 0.2), stored)
-    return dense(p, "net.14", x).squeeze(1)
+        x = dropout(x, kept, 0.5)
+    return dense(p, "net.16", x).squeeze(1)
 
 
 SYSTEMS = {
@@ -161,34 +175,36 @@ def adam(p, loss, system, memory):
         p[name] = (p[name] - system["lr"] * step).detach().requires_grad_()
 
 
-def simultaneous_round(g, d, real, labels, z, system, memories):
+def simultaneous_round(g, d, real, labels, z, kept, system, memories):
     """Both losses against both players as they are; then both move."""
     fake = generator(g, z, labels, system)
-    real_logits = system["d"](d, real, labels, system)
-    fake_logits = system["d"](d, fake, labels, system)
+    real_logits = system["d"](d, real, labels, kept, system)
+    fake_logits = system["d"](d, fake, labels, kept, system)
     d_loss = cross_entropy(real_logits, 1.0) + cross_entropy(fake_logits, 0.0)
     g_loss = cross_entropy(fake_logits, 1.0)
     names = [k for k, v in d.items() if v.requires_grad]
-    kept = {k: d[k] for k in names}
+    before = {k: d[k] for k in names}
     adam(d, d_loss, system, memories[1])
-    assert all(kept[k] is not d[k] for k in names)
+    assert all(before[k] is not d[k] for k in names)
     adam(g, g_loss, system, memories[0])
     return d_loss, g_loss
 
 
-def stacked_round(g, d, real, labels, passes, system, memories):
-    """D on real images and settled fakes in one batch; then G on twice as many fresh latents."""
+def stacked_round(g, d, real, labels, passes, kept, targets, system, memories):
+    """D on real images and settled fakes in one batch; then G on twice as many fresh latents.
+
+    In G's turn D's batch normalisation uses what it has stored; its dropout goes on.
+    """
     (z, y), (z2, y2) = passes
     with torch.no_grad():
         fake = generator(g, z, y, system, stored=True)
     renormalise(d)
-    logits = system["d"](d, torch.cat([real, fake]), torch.cat([labels, y]), system)
-    n = len(real)
-    d_loss = (cross_entropy(logits[:n], 1.0) + cross_entropy(logits[n:], 0.0)) / 2
+    logits = system["d"](d, torch.cat([real, fake]), torch.cat([labels, y]), kept, system)
+    d_loss = cross_entropy(logits, targets)
     adam(d, d_loss, system, memories[1])
     renormalise(g)
     fake = generator(g, z2, y2, system)
     renormalise(d)
-    g_loss = cross_entropy(system["d"](d, fake, y2, system, stored=True), 1.0)
+    g_loss = cross_entropy(system["d"](d, fake, y2, kept, system, stored=True), 1.0)
     adam(g, g_loss, system, memories[0])
     return d_loss, g_loss

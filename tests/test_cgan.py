@@ -33,14 +33,16 @@ def players(name: str) -> tuple[nn.Module, nn.Module]:
 
 
 def record(network: nn.Module) -> list:
-    """Shapes that go into its convolutions and come out, once it is called."""
+    """Shapes that go into its convolutions and dense layers, its poolings and its label's map, and
+    those that come out, once it is called."""
     seen = []
 
     def hook(_, inputs, out):
         seen.append((inputs[0].shape[1:], out.shape[1:]))
 
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.MaxPool2d, nn.Flatten, cgan.LabelMap)
     for layer in network.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        if isinstance(layer, kinds):
             layer.register_forward_hook(hook)
     return seen
 
@@ -69,40 +71,47 @@ def test_parameters_of_the_published_networks(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "generator", "discriminator"),
+    ("name", "generator", "discriminator", "joined"),
     [
         (
             "cgan-mnist-published",
-            [(129, 7, 7), (128, 14, 14), (128, 28, 28), (1, 28, 28)],
-            [(2, 28, 28), (128, 14, 14), (128, 7, 7)],
+            [(6272,), (49,), (1, 7, 7), (128, 14, 14), (128, 28, 28), (1, 28, 28)],
+            [(784,), (1, 28, 28), (128, 14, 14), (128, 7, 7), (6272,), (1,)],
+            (129, 7, 7),
         ),
         (
             "cgan-cifar10-published",
-            [(257, 4, 4), (256, 8, 8), (128, 16, 16), (128, 32, 32), (3, 32, 32)],
-            [(4, 32, 32), (64, 32, 32), (128, 16, 16), (128, 8, 8), (256, 4, 4)],
+            [(4096,), (16,), (1, 4, 4), (256, 8, 8), (128, 16, 16), (128, 32, 32), (3, 32, 32)],
+            [
+                *((1024,), (1, 32, 32)),
+                *((64, 32, 32), (128, 16, 16), (128, 8, 8), (256, 4, 4), (4096,), (1,)),
+            ],
+            (257, 4, 4),
         ),
         (
             "sn-cgan-mnist-published",
-            [(129, 3, 3), (128, 6, 6), (128, 14, 14), (128, 28, 28), (1, 28, 28)],
-            [(2, 28, 28), (128, 26, 26), (128, 11, 11), (128, 9, 9)],
+            [(1152,), (9,), (1, 3, 3), (128, 6, 6), (128, 14, 14), (128, 28, 28), (1, 28, 28)],
+            [
+                *((784,), (1, 28, 28)),
+                *((128, 26, 26), (128, 13, 13), (128, 11, 11), (128, 9, 9), (128, 4, 4), (2048,)),
+                *((600,), (400,), (200,), (20,), (1,)),
+            ],
+            (129, 3, 3),
         ),
     ],
 )
-def test_the_shape_of_every_layer_s_output(name, generator, discriminator):
+def test_the_shape_of_every_layer_s_output(name, generator, discriminator, joined):
     g, d = players(name)
-    for player, expected in ((g, generator), (d, discriminator)):
-        seen = record(player)
-        if player is g:
-            images = player(player.sample_z(6), LABELS)
-            assert images.shape == (6, *SHAPES[name])
-        else:
-            assert player(images.detach(), LABELS).shape == (6,)
-        outputs = [tuple(out) for _, out in seen]
-        assert [tuple(seen[0][0]), *outputs] == expected
-    if name == "sn-cgan-mnist-published":
-        dense = [m.out_features for m in d.net.modules() if isinstance(m, nn.Linear)]
-        assert dense == [600, 400, 200, 20, 1]
-        assert d.net(torch.zeros(2, 2, 28, 28)).shape == (2, 1)
+    of_g, of_d = record(g), record(d)
+    images = g(g.sample_z(6), LABELS)
+    assert images.shape == (6, *SHAPES[name])
+    assert d(images.detach(), LABELS).shape == (6,)
+    assert [tuple(out) for _, out in of_g] == generator
+    assert [tuple(out) for _, out in of_d] == discriminator
+    # What the first convolution takes in: the label's map is one channel more.
+    assert tuple(of_g[3][0]) == joined
+    channels, side, _ = SHAPES[name]
+    assert tuple(of_d[2][0]) == (channels + 1, side, side)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -141,6 +150,11 @@ def test_activation_comes_before_normalisation_as_published():
         *("Block", "MaxPool2d", "Dropout2d", "Conv2d", "Block", "MaxPool2d", "Dropout2d"),
         *("Flatten", *["Block", "Dropout"] * 4, "Linear"),
     ]
+    d = cgan.Discriminator(
+        widths=(4, 4), pool=(0, 1), hidden=(5,), dropout=0.1, spatial_dropout=0.3
+    )
+    rates = {type(m): m.p for m in d.net if isinstance(m, (nn.Dropout, nn.Dropout2d))}
+    assert rates == {nn.Dropout: 0.1, nn.Dropout2d: 0.3}
     before = narrow(norm="before")
     assert [type(m).__name__ for m in before.net[0]][1:] == ["BatchNorm2d", "ReLU"]
     assert not any(isinstance(m, nn.BatchNorm2d) for m in narrow(norm="none").modules())
@@ -240,8 +254,8 @@ def test_the_label_s_map_is_its_embedding_through_a_dense_layer():
         g(z, LABELS)
         assert torch.equal(seen[0][:, -1:], maps)
         assert torch.equal(seen[0][:, :-1].flatten(1), g.project(z))
-    _, d = players("cgan-mnist-published")
-    assert d.label_map.embedding.weight is not g.label_map.embedding.weight
+    one, other = (p.label_map.embedding.weight for p in players("cgan-mnist-published"))
+    assert one is not other and not torch.equal(one, other)
 
 
 # --- spectral normalisation -----------------------------------------------------------------------
@@ -463,8 +477,7 @@ NARROW = {
     ],
     "sn-cgan-mnist-published": [
         *("generator.widths=[3, 3, 3, 3]", "discriminator.widths=[3, 3, 3]"),
-        *("discriminator.hidden=[6, 5, 4, 3]", "discriminator.spatial_dropout=0"),
-        *("loss.smoothing=0", "step.g_batch=16"),
+        *("discriminator.hidden=[6, 5, 4, 3]", "step.g_batch=16"),
     ],
 }
 
@@ -473,7 +486,7 @@ NARROW = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_full_updates_of_both_players_by_hand(name):
     """Two rounds: in the first, a step of Adam does not depend on how long it remembers."""
-    small_batch = ["train.batch_size=8", "discriminator.dropout=0", "generator.embed_dim=4"]
+    small_batch = ["train.batch_size=8", "generator.embed_dim=4"]
     recipe = recipes.load(name, [*NARROW[name], *small_batch, "discriminator.embed_dim=4"])
     channels, side, _ = SHAPES[name]
     rng = torch.Generator().manual_seed(6)
@@ -482,22 +495,38 @@ def test_full_updates_of_both_players_by_hand(name):
     trainer = build.trainer(recipe, device="cpu", images=images)
     game = trainer.game
     g, d = state(game.generator), state(game.discriminator)
-    of_g, of_d = [], []
+    of_g, of_d, kept = [], [], []
     game.generator.register_forward_pre_hook(lambda _, inputs: of_g.append(inputs))
     game.discriminator.register_forward_pre_hook(lambda _, inputs: of_d.append(inputs))
+    for layer in game.discriminator.modules():
+        if isinstance(layer, (nn.Dropout, nn.Dropout2d)):
+            layer.register_forward_hook(lambda _, inputs, out: kept.append(out != 0))
+    chance = torch.Generator()
     system, memories = byhand_cgan.SYSTEMS[name], ({}, {})
     for i in (1, 2):
-        of_g.clear(), of_d.clear()
+        of_g.clear(), of_d.clear(), kept.clear()
+        chance.set_state(game.loss.rng.get_state())
         trainer.fit(iterations=i)
+        assert 0.2 < torch.cat([mask.flatten() for mask in kept]).double().mean() < 0.8
         real, labels = (x[:8].detach() for x in of_d[0])
         if name.startswith("sn-"):
             assert [len(z) for z, _ in of_g] == [8, 16]
             assert 0 <= real.min() < 0.1 < 0.9 < real.max() <= 1
-            d_loss, g_loss = byhand_cgan.stacked_round(g, d, real, labels, of_g, system, memories)
+            # One draw for each image: real ones from .9 to 1, fakes from 0 to .1.
+            # Logits are float32 in a loss, and so are its targets.
+            draws = torch.zeros(2, 8, dtype=torch.float32)
+            for row in draws:
+                row.uniform_(0, 0.1, generator=chance)
+            targets = torch.cat([1 - draws[0], draws[1]])
+            d_loss, g_loss = byhand_cgan.stacked_round(
+                g, d, real, labels, of_g, iter(kept), targets, system, memories
+            )
         else:
             ((z, y),) = of_g
             assert torch.equal(y, labels)
-            d_loss, g_loss = byhand_cgan.simultaneous_round(g, d, real, labels, z, system, memories)
+            d_loss, g_loss = byhand_cgan.simultaneous_round(
+                g, d, real, labels, z, iter(kept), system, memories
+            )
         # Adam's first step is almost the sign of a slope; where that is a rounding error, the weight
         # may have gone either way, and the second round starts from there.
         near = {"rel": 1e-6 if i == 1 else 1e-4}

@@ -122,6 +122,7 @@ def test_no_arguments_show_the_help(empty):
         "doctor",
         "data",
         "recipes",
+        "runs",
         "train",
         "sample",
         "evaluate",
@@ -667,14 +668,44 @@ def test_samples_of_a_class(home, whole, tmp_path):
     ):
         result = run("sample", source, "--label", label, "--out", out, home=home)
         fails(result, 2, f"gantut: {sentence}")
+    three = ["--label", 1, "--label", 2, "--label", 3]
+    fails(
+        run("sample", folder, *three, "--count", 2, "--out", out, home=home),
+        2,
+        "gantut: 3 labels are more than --count 2 images; ask for at least as many images as labels.",
+    )
     none = run("sample", folder, "--count", -1, "--out", out, home=home)
     fails(none, 2, "gantut: The number of samples must be at least 1, not -1.")
     with pytest.raises(InputError, match="give it labels, whole numbers from 0 to 9"):
         of_run.sample(3)
 
 
+def test_all_runs_are_listed_with_what_they_hold(empty):
+    nothing = succeeds(run("runs", home=empty)).splitlines()
+    assert nothing[:3] == [f"Your own runs, in {empty / 'runs'}:", "  none yet", "The course's runs:"]
+    course = dict(line.split(maxsplit=1) for line in nothing[3:])
+    assert list(course) == zoo.names()
+    assert course["cgan-mnist"].startswith("1,200,000 of 1,200,000 images; ")
+    for name, state in course.items():
+        weights = (zoo.FOLDER / name / "generator.safetensors").is_file()
+        assert state.endswith(" MB of weights") == weights, name
+    for name in ("begun", "damaged", "old"):
+        (empty / "runs" / name / "seed-3").mkdir(parents=True)
+        recipe = recipes.to_yaml(recipes.load("mlp-mnist")) if name != "old" else "colour: blue\n"
+        (empty / "runs" / name / "seed-3" / "config.yaml").write_text(recipe)
+    for name in ("damaged", "old"):
+        (empty / "runs" / name / "seed-3" / "run.json").write_text("{")
+    unreadable = "of another version of gantut, or damaged"
+    listed = [line.split(maxsplit=1) for line in succeeds(run("runs", home=empty)).splitlines()]
+    assert listed[1:4] == [
+        ["begun/seed-3", "training has not come to an end"],
+        ["damaged/seed-3", unreadable],
+        ["old/seed-3", unreadable],
+    ]
+
+
 def test_a_run_that_is_not_there(home, tmp_path):
-    shows = "'gantut recipes' shows what can be trained, 'gantut data' your own runs."
+    shows = "'gantut runs' lists all, 'gantut recipes' what can be trained."
     near = run("sample", "mlp-mnits", home=home)
     assert near.returncode == 2
     expected = rf"gantut: There is no run 'mlp-mnits'; did you mean mlp-mnist or .+\? {shows}\n"
@@ -771,8 +802,8 @@ def test_measuring_and_comparing(home, whole, tmp_path):
     fails(
         run("compare", a, b, home=home),
         2,
-        "gantut: confident_share cannot be compared: its samples is 400 for mlp-mnist-published and "
-        "300 for another run. Measure both alike with 'gantut evaluate'.",
+        f"gantut: confident_share cannot be compared: for {b} it was measured on 400 samples, for {a} "
+        "on 300 samples. Measure both alike with 'gantut evaluate'.",
     )
 
 

@@ -321,9 +321,11 @@ def test_a_column_never_mixes_what_cannot_be_compared(run, gantut, tmp_path, cha
     ((key, value),) = changes.items()
     code, out, err = gantut("compare", run.folder, other)
     assert (code, out) == (2, "")
+    how = {"samples": "on {} samples", "network": "by {}", "reference": "against {}"}
+    here, there = (how.get(key, "with the estimator {}").format(v) for v in (value, fid(0)[key]))
     assert err == (
-        f"gantut: fid cannot be compared: its {key} is {value} for mlp-mnist-published and "
-        f"{fid(0)[key]} for another run. Measure both alike with 'gantut evaluate'.\n"
+        f"gantut: fid cannot be compared: for {other} it was measured {here}, for {run.folder} "
+        f"{there}. Measure both alike with 'gantut evaluate'.\n"
     )
 
 

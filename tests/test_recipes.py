@@ -140,15 +140,21 @@ CONDITIONAL_CIFAR10 = CONDITIONAL | {
     "train.epochs": 100,
     "reproduce.seeds": [0],
 }
-# As it really ran.  Its 100 epochs had 234 rounds each, half of the images; a rate that falls every
-# ten of them falls every five of these.
-DECAY = {"schedule.kind": "step", "schedule.factor": 0.8, "schedule.every": 5}
+# As it really ran.  Its 100 epochs had 234 rounds each, half of the images; rates that fall after 11
+# of them, and then after every ten, fall after 5.5 of these, and then after every five.
+DECAY = {
+    "schedule.kind": "step",
+    "schedule.factor": 0.8,
+    "schedule.every": 5,
+    "schedule.delay": 0.5,
+}
 SPECTRAL = {k: v for k, v in CONDITIONAL.items() if not k.endswith(".schedule")} | {
     **{f"{player}_optimizer.{k}": v for player in "gd" for k, v in DECAY.items()},
     "name": "sn-cgan-mnist-published",
     "data.mean": 0.0,
     "data.std": 1.0,
     "data.replacement": True,
+    "data.drop_last": True,
     "generator.side": 3,
     "generator.widths": [128] * 4,
     "generator.kernels": [4, 4, 5],

@@ -573,6 +573,10 @@ def test_rows_hold_the_scalars_of_their_own_iteration():
 def test_learning_rates_follow_their_schedules():
     plans = {
         "step": ["{kind: step, factor: 0.5, every: 2}", lambda i: 0.5 ** (i // 8)],
+        "later": [
+            "{kind: step, factor: 0.5, every: 1, delay: 1.5}",
+            lambda i: 1 if i < 10 else 0.5 if i < 14 else 0.25 if i < 18 else 0.125,
+        ],
         "linear": ["{kind: linear}", lambda i: 1 - i / 20],
         "cosine": ["{kind: cosine}", lambda i: 0.5 * (1 + math.cos(math.pi * i / 20))],
         "triangle": ["{kind: triangle}", lambda i: (i + 1) / 4 if i < 4 else (20 - i) / 16],

@@ -32,6 +32,7 @@ class Data(Section):
     std: Annotated[float, Field(gt=0)] = Field(0.5, description="see mean")
     shuffle: bool = Field(True, description="a new random order in each epoch")
     replacement: bool = Field(False, description="draw each image by chance from all of them")
+    drop_last: bool = Field(False, description="leave out images that do not fill a last batch")
 
     @model_validator(mode="after")
     def _possible(self):
@@ -214,6 +215,9 @@ class Schedule(Section):
     kind: Literal["step", "linear", "cosine", "triangle"] = Field(description="see above")
     factor: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="of step only")
     every: Positive = Field(10, description="of step only, epochs")
+    delay: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="of step only, epochs before the first of these begins"
+    )
 
 
 class Adam(Section):

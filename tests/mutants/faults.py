@@ -207,6 +207,27 @@ FAULTS = [
         CGAN,
     ),
     fault(
+        "spectral normalisation missing on transposed convolutions",
+        "models/cgan.py",
+        "        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):\n            Renorm",
+        "        if isinstance(layer, (nn.Linear, nn.Conv2d)):\n            Renorm",
+        CGAN,
+    ),
+    fault(
+        "spatial dropout at the rate of the other",
+        "models/cgan.py",
+        "nn.Dropout2d(spatial_dropout)",
+        "nn.Dropout2d(dropout)",
+        CGAN,
+    ),
+    fault(
+        "dropout of single features at the rate of maps",
+        "models/cgan.py",
+        "nn.Dropout(dropout)]",
+        "nn.Dropout(spatial_dropout)]",
+        CGAN,
+    ),
+    fault(
         "renormalised in evaluation mode as well",
         "models/cgan.py",
         "        if not layer.training:\n            return\n",
