@@ -383,15 +383,21 @@ def test_a_table_sets_final_measurements_side_by_side(train):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("samples", 500), ("network", "other@1"), ("reference", "mnist train, 200 images")],
+    ("key", "value", "said"),
+    [
+        ("samples", 500, "on 500 samples"),
+        ("network", "other@1", "by other@1"),
+        ("reference", "mnist train, 200 images", "against mnist train, 200 images"),
+    ],
 )
-def test_numbers_that_cannot_be_compared_are_not(train, key, value):
+def test_numbers_that_cannot_be_compared_are_not(train, key, value, said):
     a, b = measured(train(), 12.25), measured(train("seed=1"), 7.5, **{key: value})
-    with pytest.raises(
-        InputError, match=f"frechet_distance cannot be compared: its {key} is {value}"
-    ):
+    with pytest.raises(InputError) as refusal:
         table([a, b])
+    text = str(refusal.value)
+    assert text.startswith("frechet_distance cannot be compared: ")
+    # Both are seeds of one recipe, so their folders tell them apart.
+    assert f"for {b.folder} it was measured {said}, for {a.folder} " in text
 
 
 # --- publishing --------------------------------------------------------------------------------

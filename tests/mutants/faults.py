@@ -987,8 +987,8 @@ FAULTS = [
     fault(
         "numbers against another reference set side by side",
         "evaluate.py",
-        'for key in ("samples", "network", "reference", "estimator"):',
-        'for key in ("samples", "network", "estimator"):',
+        '    "reference": "against {}",\n',
+        "",
         "test_evaluate.py::test_a_column_never_mixes_what_cannot_be_compared",
     ),
     # --- written after the tests, by fresh eyes
