@@ -195,6 +195,8 @@ AS_CONFIGURED = SPECTRAL | {
     "discriminator.spectral": "reparametrise",
     "g_optimizer.lr": 2e-4,
     "d_optimizer.lr": 1e-4,
+    "g_optimizer.schedule.delay": 0.0,
+    "d_optimizer.schedule.delay": 0.0,
 }
 SYSTEMS = [PUBLISHED, MINIMAL, MISNORMALISED]
 SYSTEMS += [CONDITIONAL, CONDITIONAL_CIFAR10, SPECTRAL, AS_CONFIGURED]
