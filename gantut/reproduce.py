@@ -151,6 +151,7 @@ def _measured(run: Run, device: str, progress: bool) -> list[dict]:
     file = "classifier.safetensors" if is_judge else "generator.safetensors"
     of = {
         "weights": weights.sha256(run.folder / file),
+        "epoch": run.info["epochs"],  # by which the measurements will be found again
         "judge": None if is_judge else judge_for(run).name,
     }
     n = run.config.reproduce.samples
@@ -178,7 +179,7 @@ def _by_inception(run: Run, device: str, progress: bool) -> list[dict]:
         n = len(data.load(source, run.config.data.split))
         of = {"images": [source, run.config.data.split]}
     else:
-        of = {"weights": weights.sha256(best.weights)}
+        of = {"weights": weights.sha256(best.weights), "epoch": best.epoch}
     of |= {
         "samples": [*plan.fewer, n],
         "reference": plan.reference,

@@ -168,7 +168,7 @@ class Run:
         if text in names:
             return list(names).index(text)
         try:
-            return int(text)
+            return int(str(text))  # of a number that is not whole, not its beginning
         except ValueError:
             some = f", like {names[0]}" if names and not names[0].isdigit() else ""
             raise InputError(

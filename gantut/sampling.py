@@ -63,7 +63,8 @@ def sample(
         float32 ``[n, C, H, W]`` in [-1, 1], on the generator's device.
 
     Raises:
-        InputError: no images asked for, a seed out of range, or labels that do not fit.
+        InputError: no images asked for, or none at a time, a seed out of range, or labels that do
+            not fit.
     """
     if n < 1:
         raise InputError(f"The number of samples must be at least 1, not {n}.")
@@ -89,7 +90,20 @@ def images_of(
     std: float = 0.5,
     batch_size: int = 1000,
 ) -> Tensor:
-    """The images of given latent vectors ``[n, latent_dim]``; all else as of `sample`."""
+    """The images of given latent vectors ``[n, latent_dim]``; all else as of `sample`.
+
+    Returns:
+        float32 ``[n, C, H, W]`` in [-1, 1], on the generator's device.
+
+    Raises:
+        InputError: no latent vectors, or of another size than the generator's; labels that do not fit.
+    """
+    size = getattr(generator, "latent_dim", None)
+    if not z.numel() or size is not None and z.shape[1:] != (size,):
+        wanted = "n" if size is None else f"n, {size}"
+        raise InputError(f"This generator needs latent vectors [{wanted}], not {list(z.shape)}.")
+    if batch_size < 1:
+        raise InputError(f"A batch has at least one image, not {batch_size}.")
     labels = check_labels(labels, len(z), getattr(generator, "num_classes", None))
     device = next(generator.parameters()).device
     with evaluating(generator):
@@ -120,14 +134,17 @@ def under_every_class(
         float32 ``[rows, K, C, H, W]`` in [-1, 1]: a row has one latent vector, a column one class.
 
     Raises:
-        InputError: the generator knows no classes, no rows are asked for, or a seed out of range.
+        InputError: the generator knows no classes, no rows are asked for, a seed out of range, or
+            vectors of another size than the generator's.
     """
     k = getattr(generator, "num_classes", None)
     if k is None:
-        raise InputError("This generator knows no classes; sample from it without labels.")
-    if (rows if isinstance(rows, int) else len(rows)) < 1:
-        raise InputError("Of no latent vector there are no images.")
-    if isinstance(rows, int):
+        raise InputError(
+            "This generator knows no classes, so there is nothing to put a vector under."
+        )
+    if not isinstance(rows, Tensor):
+        if rows < 1:
+            raise InputError("Of no latent vector there are no images.")
         rows = _draw(generator, rows, seed)
     z = rows.repeat_interleave(k, dim=0)
     images = images_of(generator, z, every_class(k, len(z)), mean, std)
@@ -148,7 +165,14 @@ def between(start: Tensor, stop: Tensor, positions: Tensor, normal: bool = True)
 
     Returns:
         ``[n, latent_dim]``.
+
+    Raises:
+        InputError: ends that are not two vectors of one size.
     """
+    if start.ndim != 1 or start.shape != stop.shape:
+        raise InputError(
+            f"A way has two ends [latent_dim], not {list(start.shape)} and {list(stop.shape)}."
+        )
     positions = torch.as_tensor(positions, dtype=torch.float32)[:, None]
     angle = torch.arccos(nn.functional.cosine_similarity(start, stop, dim=0).clamp(-1, 1))
     # Ends in one line define no arc.

@@ -133,6 +133,21 @@ def test_the_first_weights_are_those_of_keras(name):
                 assert (layer.eps, layer.momentum) == (1e-3, 0.01)
 
 
+@pytest.mark.parametrize("player", [cgan.Generator, cgan.Discriminator])
+def test_first_weights_of_the_dcgan(player):
+    """N(0, .02) in layers, N(1, .02) in normalisations, and N(0, 1) in tables, of which it has none."""
+    torch.manual_seed(0)
+    network = player(init="normal")
+    for key, layer in network.named_modules():
+        if isinstance(layer, nn.Embedding):
+            assert layer.weight.std().item() == pytest.approx(1, rel=0.1)
+        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1), key
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert layer.weight.mean().item() == pytest.approx(1, abs=0.02), key
+            assert 0.01 < layer.weight.std() < 0.03, key
+
+
 def test_activation_comes_before_normalisation_as_published():
     g, d = players("cgan-mnist-published")
     blocks = [[type(m).__name__ for m in b] for b in g.modules() if isinstance(b, cgan.Block)]
@@ -155,6 +170,9 @@ def test_activation_comes_before_normalisation_as_published():
     )
     rates = {type(m): m.p for m in d.net if isinstance(m, (nn.Dropout, nn.Dropout2d))}
     assert rates == {nn.Dropout: 0.1, nn.Dropout2d: 0.3}
+    # Without pooling, each convolution is a block of its own.
+    d = cgan.Discriminator(widths=(4, 4), spatial_dropout=0.3)
+    assert [type(m).__name__ for m in d.net][:4] == ["Block", "Dropout2d", "Block", "Dropout2d"]
     before = narrow(norm="before")
     assert [type(m).__name__ for m in before.net[0]][1:] == ["BatchNorm2d", "ReLU"]
     assert not any(isinstance(m, nn.BatchNorm2d) for m in narrow(norm="none").modules())
@@ -255,7 +273,8 @@ def test_the_label_s_map_is_its_embedding_through_a_dense_layer():
         assert torch.equal(seen[0][:, -1:], maps)
         assert torch.equal(seen[0][:, :-1].flatten(1), g.project(z))
     one, other = (p.label_map.embedding.weight for p in players("cgan-mnist-published"))
-    assert one is not other and not torch.equal(one, other)
+    assert one is not other
+    assert not torch.equal(one, other)
 
 
 # --- spectral normalisation -----------------------------------------------------------------------
@@ -333,6 +352,23 @@ def test_one_latent_vector_under_every_class():
         under_every_class(mlp.Generator(4, (8,), (1, 8, 8)), 2)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda G: images_of(G, torch.zeros(0, 3)), r"vectors \[n, 3\], not \[0, 3\]"),
+        (lambda G: images_of(G, torch.zeros(2, 4)), r"vectors \[n, 3\], not \[2, 4\]"),
+        (lambda G: images_of(G, torch.zeros(3)), r"vectors \[n, 3\], not \[3\]"),
+        (lambda G: under_every_class(G, 0), "Of no latent vector"),
+        (lambda G: under_every_class(G, torch.zeros(0, 3)), r"vectors \[n, 3\], not \[0, 3\]"),
+        (lambda G: sample(G, 2, [1, 2], batch_size=0), "A batch has at least one image, not 0"),
+        (lambda _: between(torch.ones(2), torch.ones(3), [0.5]), r"not \[2\] and \[3\]"),
+    ],
+)
+def test_vectors_and_numbers_that_no_images_come_of(call, message):
+    with pytest.raises(InputError, match=message):
+        call(narrow())
+
+
 def test_images_of_latent_vectors_need_a_label_each():
     G = narrow()
     with pytest.raises(InputError, match="2 images need 2 labels"):
@@ -384,6 +420,9 @@ def test_labels_may_be_a_list():
         ((torch.tensor([1.0, 2.0]),), "in an int64 tensor, not float32"),
         ((torch.tensor([0, 10]),), "Labels are whole numbers from 0 to 9; some are none"),
         ((torch.tensor([-1, 1]),), "Labels are whole numbers from 0 to 9; some are none"),
+        ((torch.tensor([1, 2, 3]),), r"A batch of 2 needs 2 labels, not labels of shape \(3,\)"),
+        ((torch.tensor([[1], [2]]),), r"2 labels, not labels of shape \(2, 1\)"),
+        ((torch.tensor(1),), r"2 labels, not labels of shape \(\)"),
     ],
 )
 def test_players_called_with_labels_that_do_not_fit(labels, message):
@@ -413,6 +452,12 @@ def test_labels_to_a_generator_without_classes():
 def test_layers_that_do_not_fit(options, message):
     with pytest.raises(InputError, match=message):
         narrow(**options)
+
+
+@pytest.mark.parametrize("pool", [(2,), (0, 2), (-1,), ()])
+def test_pooling_after_a_convolution_that_is_not_there(pool):
+    with pytest.raises(InputError, match="pool names convolutions by numbers from 0 to 1, not"):
+        cgan.Discriminator(widths=(2, 2), pool=pool)
 
 
 def test_a_discriminator_with_more_pooling_than_pixels():

@@ -682,7 +682,11 @@ def test_samples_of_a_class(home, whole, tmp_path):
 
 def test_all_runs_are_listed_with_what_they_hold(empty):
     nothing = succeeds(run("runs", home=empty)).splitlines()
-    assert nothing[:3] == [f"Your own runs, in {empty / 'runs'}:", "  none yet", "The course's runs:"]
+    assert nothing[:3] == [
+        f"Your own runs, in {empty / 'runs'}:",
+        "  none yet",
+        "The course's runs:",
+    ]
     course = dict(line.split(maxsplit=1) for line in nothing[3:])
     assert list(course) == zoo.names()
     assert course["cgan-mnist"].startswith("1,200,000 of 1,200,000 images; ")

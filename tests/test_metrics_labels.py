@@ -30,24 +30,26 @@ def test_agreement_counts_what_was_asked_for_and_what_was_seen():
     ("probabilities", "labels", "message"),
     [
         (
-            torch.ones(3, 2),
+            torch.full((3, 2), 0.5),
             torch.tensor([0, 1]),
             r"3 images need 3 labels, not labels of shape \(2,\)",
         ),
         (
             torch.ones(3),
             torch.tensor([0, 1, 0]),
-            r"Agreement needs probabilities \[N, K\] of images, not \[3\]",
+            r"a table \[N, K\] whose rows sum to 1",
         ),
-        (torch.ones(2, 2), torch.tensor([0, 2]), "whole numbers from 0 to 1"),
-        (torch.ones(2, 2), torch.tensor([0, -1]), "whole numbers from 0 to 1; -1 is none"),
-        (torch.ones(2, 2), torch.tensor([0.0, 1.0]), "whole numbers from 0 to 1"),
-        (torch.ones(2, 2), torch.tensor([False, True]), "from 0 to 1, not of type bool"),
+        (torch.full((2, 2), 0.5), torch.tensor([0, 2]), "whole numbers from 0 to 1"),
+        (torch.full((2, 2), 0.5), torch.tensor([0, -1]), "whole numbers from 0 to 1; -1 is none"),
+        (torch.full((2, 2), 0.5), torch.tensor([0.0, 1.0]), "whole numbers from 0 to 1"),
+        (torch.full((2, 2), 0.5), torch.tensor([False, True]), "from 0 to 1, not of type bool"),
         (
             torch.ones(0, 2),
             torch.tensor([], dtype=torch.long),
-            r"Agreement needs probabilities \[N, K\] of images, not \[0, 2\]",
+            r"a table \[N, K\] whose rows sum to 1",
         ),
+        (torch.full((2, 2), torch.nan), torch.tensor([0, 1]), "whose rows sum to 1"),
+        (torch.tensor([[3.0, -1.0]]), torch.tensor([0]), "whose rows sum to 1"),
     ],
 )
 def test_agreement_of_tables_that_do_not_go_together(probabilities, labels, message):
@@ -138,6 +140,8 @@ def test_labels_that_are_missing_or_too_few():
         intra_class_frechet(x[:7], y[:7], x, y)
     with pytest.raises(InputError, match="of class 1 there are 0 and 4 real ones"):
         within_class_diversity(x, torch.zeros(8, dtype=torch.long), x, y)
+    with pytest.raises(InputError, match="of class 1 there are 4 and 0 real ones"):
+        within_class_diversity(x, y, x, torch.zeros(8, dtype=torch.long))
 
 
 def test_the_pixel_score_pairs_each_fake_with_a_real_image_of_its_class():
@@ -154,3 +158,6 @@ def test_the_pixel_score_pairs_each_fake_with_a_real_image_of_its_class():
         one_minus_pixel_mse(fakes[..., :1], labels, real, kinds)
     with pytest.raises(InputError, match="4 images need 4 labels"):
         one_minus_pixel_mse(fakes, labels[:3], real, kinds)
+    for wrong in (255 * fakes, fakes[:0], fakes * torch.nan):
+        with pytest.raises(InputError, match=r"\[-1, 1\], at least one"):
+            one_minus_pixel_mse(wrong, labels[: len(wrong)], real, kinds)

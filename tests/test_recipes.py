@@ -377,7 +377,7 @@ TRAIN_KEYS = "epochs, batch_size, precision, ema_half_life, threads"
         ),
         (
             ["train.qqq=5"],
-            f"recipe mlp-mnist: unknown key train.qqq: no such key; Allowed here: {TRAIN_KEYS}.",
+            f"recipe mlp-mnist: unknown key train.qqq. Allowed here: {TRAIN_KEYS}.",
         ),
         (
             ["train.epochs=five"],
@@ -457,6 +457,16 @@ def test_a_wrong_override_is_one_sentence(overrides, sentence):
         recipes.load("mlp-mnist", overrides)
     assert str(caught.value) == sentence
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("pool", ["[3]", "[0, 7]", "[]"])
+def test_pooling_after_a_layer_that_is_not_there_is_one_sentence(pool):
+    with pytest.raises(RecipeError) as caught:
+        recipes.load("sn-cgan-mnist-published", [f"discriminator.pool={pool}"])
+    assert str(caught.value) == (
+        "recipe sn-cgan-mnist-published: discriminator: pool names convolutions by numbers from 0 to "
+        f"2, not {pool}."
+    )
 
 
 @pytest.mark.parametrize(

@@ -554,6 +554,10 @@ def test_measurements_are_kept_for_the_weights_that_they_are_of(train, monkeypat
     assert calls == [300]
     reproduce._measured(train("train.epochs=3", "reproduce.samples=300"), "cpu", False)
     assert calls == [300, 300]
+    # The same weights, counted otherwise: what was measured would be looked for in vain.
+    run.info["epochs"] = 1.5
+    reproduce._measured(run, "cpu", False)
+    assert calls == [300, 300, 300]
 
 
 def distances(*values: float) -> list[dict]:

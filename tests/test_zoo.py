@@ -97,6 +97,18 @@ def test_every_measurement_says_what_it_depends_on(name):
 
 
 @pytest.mark.parametrize("name", GANS)
+def test_a_finished_run_was_measured_as_it_stands(name):
+    """Each number is of the end, or of the epoch marked as best, and the table of seeds has it."""
+    run = zoo.load(name)
+    for row in run.seeds:
+        of_seed = [m for m in run.metrics if m["seed"] == row["seed"] and "of" not in m]
+        assert {m["metric"] for m in of_seed} <= {k for k, value in row.items() if value == value}
+    of_run = {m["epoch"] for m in run.metrics if m["seed"] == run.config.seed}
+    assert run.epoch in of_run
+    assert run.best.epoch in of_run
+
+
+@pytest.mark.parametrize("name", GANS)
 def test_a_finished_generator_draws_what_its_sheet_shows(name):
     run = zoo.load(name)
     shape = tuple(run.info["image_shape"])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gantut.errors import InputError
+from gantut.metrics.tables import distributions
 
 
 class Score(NamedTuple):
@@ -13,13 +14,6 @@ class Score(NamedTuple):
 
     mean: float
     std: float
-
-
-def _checked(probabilities: Tensor) -> Tensor:
-    sums_to_one = probabilities.ndim == 2 and bool(((probabilities.sum(1) - 1).abs() < 1e-3).all())
-    if not sums_to_one or len(probabilities) == 0 or (probabilities < 0).any():
-        raise InputError("Class probabilities must be a table [N, K] whose rows sum to 1.")
-    return probabilities
 
 
 def confident_share(probabilities: Tensor, threshold: float = 0.9) -> float:
@@ -35,7 +29,7 @@ def confident_share(probabilities: Tensor, threshold: float = 0.9) -> float:
     Raises:
         InputError: no table of probabilities.
     """
-    return (_checked(probabilities).max(1).values > threshold).float().mean().item()
+    return (distributions(probabilities).max(1).values > threshold).float().mean().item()
 
 
 def class_entropy(probabilities: Tensor) -> float:
@@ -47,7 +41,7 @@ def class_entropy(probabilities: Tensor) -> float:
     Raises:
         InputError: no table of probabilities.
     """
-    _, k = _checked(probabilities).shape
+    _, k = distributions(probabilities).shape
     counts = torch.bincount(probabilities.argmax(1), minlength=k).double()
     share = counts[counts > 0] / counts.sum()
     return -(share * share.log2()).sum().item() + 0.0
@@ -70,7 +64,7 @@ def classifier_score(probabilities: Tensor, splits: int = 10) -> Score:
     Raises:
         InputError: no table of probabilities, or fewer than two images in a part.
     """
-    n = len(_checked(probabilities))
+    n = len(distributions(probabilities))
     if splits < 1 or n < 2 * splits:
         raise InputError(
             f"{n} images cannot be split into {splits} parts of at least 2; take more images, or "

@@ -9,7 +9,7 @@ from torch import Tensor
 from gantut.errors import InputError
 from gantut.labels import table
 from gantut.metrics.frechet import frechet_distance
-from gantut.metrics.tables import pair
+from gantut.metrics.tables import distributions, pair
 
 
 class Agreement(NamedTuple):
@@ -32,17 +32,13 @@ def label_agreement(probabilities: Tensor, labels: Tensor) -> Agreement:
     the most that can be expected.
 
     Args:
-        probabilities: ``[N, K]``, of a classifier.
+        probabilities: ``[N, K]``, of a classifier; its rows sum to 1.
         labels: int64 ``[N]``, the classes asked for.
 
     Raises:
         InputError: tables that do not go together, or labels outside 0 to K - 1.
     """
-    if probabilities.ndim != 2 or not len(probabilities):
-        raise InputError(
-            f"Agreement needs probabilities [N, K] of images, not {list(probabilities.shape)}."
-        )
-    k = probabilities.shape[1]
+    k = distributions(probabilities).shape[1]
     labels = table(labels, len(probabilities), k)
     seen = probabilities.argmax(1)
     confusion = torch.bincount(labels * k + seen, minlength=k * k).view(k, k)
@@ -57,7 +53,7 @@ def label_agreement(probabilities: Tensor, labels: Tensor) -> Agreement:
 def _by_class(features, labels, real_features, real_labels, at_least, why):
     fakes, real = pair(features, real_features, 2, why)
     labels, real_labels = table(labels, len(fakes)), table(real_labels, len(real))
-    for label in real_labels.unique().tolist():
+    for label in torch.cat([labels, real_labels]).unique().tolist():
         mine, theirs = fakes[labels == label], real[real_labels == label]
         if min(len(mine), len(theirs)) < at_least:
             raise InputError(
@@ -84,7 +80,8 @@ def intra_class_frechet(
         labels, real_labels: int64 ``[N]`` and ``[M]``.
 
     Raises:
-        InputError: tables that do not go together, or a class with fewer images than features.
+        InputError: tables that do not go together, or a class with fewer images than features, on
+            either side.
     """
     need = torch.as_tensor(features).shape[-1] + 1
     why = "the Fréchet distance within classes"
@@ -159,8 +156,14 @@ def one_minus_pixel_mse(images: Tensor, labels: Tensor, real: Tensor, real_label
             paired with its real images in the order given, over and over.
 
     Raises:
-        InputError: images of different shapes, or a class without real images.
+        InputError: no images, images of different shapes or outside [-1, 1], or a class without
+            real images.
     """
+    for pixels in (images, real):
+        if not pixels.numel() or not pixels.abs().max() <= 1 + 1e-4:
+            raise InputError(
+                "The pixel error is that of images [N, C, H, W] in [-1, 1], at least one."
+            )
     if images.shape[1:] != real.shape[1:]:
         raise InputError(
             f"Images of {list(images.shape[1:])} and of {list(real.shape[1:])} have no pixels in common."

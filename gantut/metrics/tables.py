@@ -1,4 +1,4 @@
-"""Two tables of features, checked before anything is computed from them."""
+"""Tables of features and of probabilities, checked before anything is computed from them."""
 
 import numpy as np
 import torch
@@ -37,3 +37,15 @@ def pair(
         if not x.isfinite().all():
             raise InputError("The features hold numbers that are not finite.")
     return a, b
+
+
+def distributions(probabilities: Tensor) -> Tensor:
+    """Class probabilities ``[N, K]``, as they are.
+
+    Raises:
+        InputError: no such table, one without rows, or rows that do not sum to 1.
+    """
+    sums_to_one = probabilities.ndim == 2 and bool(((probabilities.sum(1) - 1).abs() < 1e-3).all())
+    if not sums_to_one or len(probabilities) == 0 or (probabilities < 0).any():
+        raise InputError("Class probabilities must be a table [N, K] whose rows sum to 1.")
+    return probabilities

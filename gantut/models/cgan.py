@@ -126,6 +126,14 @@ def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
         raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}.")
 
 
+def _one_each(labels: Tensor | None, n: int) -> None:
+    """Refuses labels that are not one for each of n inputs; what else they must be, `LabelMap` says."""
+    if isinstance(labels, Tensor) and tuple(labels.shape) != (n,):
+        raise InputError(
+            f"A batch of {n} needs {n} labels, not labels of shape {tuple(labels.shape)}."
+        )
+
+
 def _as_many(n: int, **lists: Sequence) -> None:
     for name, values in lists.items():
         if len(values) != n:
@@ -293,7 +301,12 @@ class Generator(LatentSpace):
             _constrain(self, spectral)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latent vectors ``[N, latent_dim]`` and labels, int64 ``[N]``, to images ``[N, C, H, W]``."""
+        """Latent vectors ``[N, latent_dim]`` and labels, int64 ``[N]``, to images ``[N, C, H, W]``.
+
+        Raises:
+            InputError: labels that do not fit: see `LabelMap`; or not one for each vector.
+        """
+        _one_each(labels, len(z))
         maps = self.project(z).unflatten(1, self.maps)
         return self.net(torch.cat([maps, self.label_map(labels)], 1))
 
@@ -322,8 +335,8 @@ class Discriminator(nn.Module):
         init: as of the `Generator`.
 
     Raises:
-        InputError: lists of unequal length, an unknown name, an image that is not square, or more
-            pooling than it has room for.
+        InputError: lists of unequal length, an unknown name, a pooling after a convolution that is
+            not there, an image that is not square, or more pooling than it has room for.
     """
 
     def __init__(
@@ -359,6 +372,10 @@ class Discriminator(nn.Module):
         self.num_classes = num_classes
         self.image_shape = tuple(image_shape)
         channels, side, width = self.image_shape
+        if pool is not None and not (pool and all(0 <= i < len(widths) for i in pool)):
+            raise InputError(
+                f"pool names convolutions by numbers from 0 to {len(widths) - 1}, not {list(pool)}."
+            )
         if side != width:
             raise InputError(f"This discriminator takes square images, not {side} x {width}.")
         constants = {"eps": norm_eps, "momentum": norm_momentum}
@@ -395,5 +412,10 @@ class Discriminator(nn.Module):
             _constrain(self if spectral_label else self.net, spectral)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images ``[N, C, H, W]`` and labels, int64 ``[N]``, to logits ``[N]``."""
+        """Images ``[N, C, H, W]`` and labels, int64 ``[N]``, to logits ``[N]``.
+
+        Raises:
+            InputError: labels that do not fit: see `LabelMap`; or not one for each image.
+        """
+        _one_each(labels, len(images))
         return self.net(torch.cat([images, self.label_map(labels)], 1)).squeeze(1)

@@ -241,8 +241,8 @@ def _sentence(error: ValidationError, model: type, source: str) -> str:
     if problem["type"] == "extra_forbidden":
         allowed = list(section.model_fields)
         near = difflib.get_close_matches(path[-1], allowed, n=1)
-        hint = f"did you mean {'.'.join([*path[:-1], *near])}?" if near else "no such key;"
-        return f"{source}: unknown key {key}: {hint} Allowed here: {', '.join(allowed)}."
+        hint = f": did you mean {'.'.join([*path[:-1], *near])}?" if near else "."
+        return f"{source}: unknown key {key}{hint} Allowed here: {', '.join(allowed)}."
     if problem["type"] == "invalid_key":
         return f"{source}: keys must be text, not {problem['input']!r}."
     if problem["type"] == "missing":

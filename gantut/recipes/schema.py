@@ -180,6 +180,15 @@ class CGANDiscriminator(Section):
     spectral_label: bool = Field(True, description="also of the label's dense layer")
     init: Init = "glorot"
 
+    @model_validator(mode="after")
+    def _pooling_after_its_own_layers(self):
+        last = len(self.widths) - 1
+        if self.pool is not None and not (self.pool and max(self.pool) <= last):
+            raise ValueError(
+                f"pool names convolutions by numbers from 0 to {last}, not {self.pool}"
+            )
+        return self
+
 
 # --- the game -----------------------------------------------------------------------------------------
 

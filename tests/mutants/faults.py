@@ -263,6 +263,55 @@ FAULTS = [
         CGAN,
     ),
     fault(
+        "the DCGAN's first weights not in the generator",
+        "models/cgan.py",
+        "nn.Sequential(*layers)\n        _initialise(self, init)",
+        'nn.Sequential(*layers)\n        _initialise(self, "glorot")',
+        CGAN,
+    ),
+    fault(
+        "the DCGAN's first weights not in the discriminator",
+        "models/cgan.py",
+        "nn.Linear(features, 1))\n        _initialise(self, init)",
+        'nn.Linear(features, 1))\n        _initialise(self, "glorot")',
+        CGAN,
+    ),
+    fault(
+        "spatial dropout only where there is pooling",
+        "models/cgan.py",
+        "if spatial_dropout and ends:",
+        "if spatial_dropout and ends and pool is not None:",
+        CGAN,
+    ),
+    fault(
+        "labels that are not one for each image of a batch",
+        "models/cgan.py",
+        "if isinstance(labels, Tensor) and tuple(labels.shape) != (n,):",
+        "if isinstance(labels, Tensor) and not n:",
+        CGAN,
+    ),
+    fault(
+        "pooling after a convolution that is not there passed over",
+        "models/cgan.py",
+        "if pool is not None and not (pool and all(0 <= i < len(widths) for i in pool)):",
+        "if pool is not None and not pool:",
+        CGAN,
+    ),
+    fault(
+        "fakes of a class without real images passed over",
+        "metrics/labels.py",
+        "torch.cat([labels, real_labels]).unique()",
+        "real_labels.unique()",
+        LABELS,
+    ),
+    fault(
+        "measurements kept that are of another epoch",
+        "reproduce.py",
+        '        "epoch": run.info["epochs"],  # by which the measurements will be found again\n',
+        "",
+        RUNS + "test_measurements_are_kept_for_the_weights_that_they_are_of",
+    ),
+    fault(
         "the confusion table with asked and seen exchanged",
         "metrics/labels.py",
         "torch.bincount(labels * k + seen, minlength=k * k)",
@@ -363,8 +412,10 @@ FAULTS = [
     fault(
         "the decay writes the generator's rate into the discriminator's optimiser",
         "build.py",
-        "LambdaLR(optim, factors[plan.kind])",
-        "LambdaLR(optim, lambda i: factors[plan.kind](i) * 2e-4 / section.lr)",
+        "    callbacks = []\n    if run_dir",
+        "    for p in filter(None, plans[1:]):\n"
+        "        p.base_lrs, p.lr_lambdas = plans[0].base_lrs, plans[0].lr_lambdas\n"
+        "    callbacks = []\n    if run_dir",
         "test_cgan.py::test_a_run_resumed_in_the_middle_of_its_decay_equals_the_one_never_stopped",
     ),
     fault(
