@@ -99,7 +99,7 @@ def images_of(
         InputError: no latent vectors, or of another size than the generator's; labels that do not fit.
     """
     size = getattr(generator, "latent_dim", None)
-    if not z.numel() or size is not None and z.shape[1:] != (size,):
+    if not z.numel() or (size is not None and z.shape[1:] != (size,)):
         wanted = "n" if size is None else f"n, {size}"
         raise InputError(f"This generator needs latent vectors [{wanted}], not {list(z.shape)}.")
     if batch_size < 1:
