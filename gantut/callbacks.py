@@ -44,6 +44,9 @@ class History:
     A row covers an interval of iterations and holds, for each scalar, the mean, the minimum and the
     maximum over them.  Where the rows would become too many, neighbours are joined and the interval
     doubles.  Nothing is thrown away but resolution: no spike hides between two rows.
+
+    Raises:
+        InputError: fewer than two rows.
     """
 
     POSITION = ("iteration", "epoch", "images", "seconds")

@@ -144,7 +144,11 @@ class Run:
 
     @cached_property
     def generator(self) -> nn.Module:
-        """The generator, in evaluation mode, on the CPU."""
+        """The generator, in evaluation mode, on the CPU.
+
+        Raises:
+            InputError: the run is of a classifier, or of real images.
+        """
         if not isinstance(self.config, GANRecipe):
             kind = {"classifier": "a classifier", "real": "a set of real images"}[self.config.kind]
             raise InputError(f"{self.config.name} is {kind} and generates nothing.")
@@ -217,6 +221,9 @@ class Run:
         """Samples over time: the epochs, and uint8 images ``[stages, n, C, H, W]``.
 
         Each column of images comes from one latent vector.
+
+        Raises:
+            CheckpointError: there are none.
         """
         shape = tuple(self.info["image_shape"])
         if (self.folder / "progress.png").is_file():

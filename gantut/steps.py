@@ -55,6 +55,9 @@ class Game:
             mode.  This and the two before are of alternating rounds: simultaneous ones have no
             turns.
         autocast: makes the context in which networks run forward; for mixed precision.
+
+    Raises:
+        InputError: settings that exclude each other, a number out of range, or players of unlike classes.
     """
 
     generator: nn.Module

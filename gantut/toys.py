@@ -75,6 +75,7 @@ class Mixture:
 
         x: ``[...]`` on a line, ``[..., 2]`` in the plane; returns ``[...]``.  Exact also far from
         all centers, where the density itself is 0 in floating point.
+        Raises InputError for points of another dimension.
         """
         x = torch.as_tensor(x)
         if not x.is_floating_point():
@@ -145,6 +146,7 @@ def mode_coverage(samples, mixture, within=3.0, share=0.0):
     Returns ``(modes_covered, share_high_quality)``, an int and a float in [0, 1].  The mixture's
     own samples do not reach 1: within three standard deviations of its center lies
     1 − exp(−9/2) = 98.9% of a Gaussian in the plane, and 99.7% on a line.
+    Raises InputError for samples of another dimension.
     """
     samples = torch.as_tensor(samples).detach().float()
     if samples.ndim != mixture.dim or samples.shape[1:] != mixture.centers.shape[1:]:
@@ -182,6 +184,7 @@ def jensen_shannon(p, q, points=40001):
     Goodfellow et al. 2014, theorem 1: against the best discriminator the game is worth
     −log 4 + 2·JSD.  The integral is a trapezoidal sum in float64 with `points` points over
     ± 12 standard deviations of each component.
+    Raises InputError for densities in the plane.
     """
     if p.dim != 1 or q.dim != 1:
         raise InputError("jensen_shannon integrates over a line; p and q must be 1-D.")

@@ -277,6 +277,7 @@ class DigitBrowser(Explorer):
     Controls: ``label``, a class or "all"; ``first``, how many images of it to skip.
     Numbers: ``indices`` of the shown images in the set, their ``labels``, and ``count``, how many
     images the class has.
+    Raises InputError for images without labels.
     """
 
     def __init__(self, image_set, shown=10):
@@ -324,6 +325,7 @@ class RangeExplorer(Explorer):
     Controls: ``mean`` and ``std`` of (x/255 − mean)/std; ``output``, G's last layer.
     Numbers: ``low`` and ``high``, the ends of the pixels' range; ``unreachable``, the share of
     pixels outside the range of G's last layer; ``below`` and ``above``, its two parts.
+    Raises InputError for images that are not uint8.
     """
 
     def __init__(self, images, mean=0.5, std=0.5):
@@ -375,6 +377,7 @@ class LatentWalk(Explorer):
     Numbers: ``norm``, the length of z at the position; ``change``, the mean absolute difference of
     its image's pixels (in [−1, 1]) from those at position 0.  The way is that of
     `gantut.sampling.between`.
+    Raises InputError for names of more or fewer classes than the generator has.
     """
 
     STEPS = 7
@@ -646,6 +649,7 @@ class RunReader(Explorer):
     keys: columns to draw.
     Controls: ``run``; ``stage``, the number of the stage (a run with fewer shows its last).
     Numbers: ``epoch`` of the stage, and each key's mean in that epoch.
+    Raises InputError for no run, and for one without stages.
     """
 
     def __init__(self, runs, keys=("d_loss", "g_loss"), samples=20):

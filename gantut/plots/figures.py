@@ -196,6 +196,7 @@ def short_number(value):
 
 
 def rgb(color):
+    """A colour by its name or its code as red, green and blue, uint8 [3]."""
     return np.array([round(255 * c) for c in mpl.colors.to_rgb(color)], dtype=np.uint8)
 
 
@@ -209,6 +210,10 @@ def shared_palette(frames, colors):
 
 
 def gif(frames, fps, alt, path):
+    """Pillow images as an `Animation` that begins and rests at the last; also a file if path is given.
+
+    Raises InputError for a rate of frames that GIF does not know.
+    """
     if not 0 < fps <= 50:
         raise InputError(f"fps must be above 0 and at most 50 frames a second, not {fps}.")
     step = max(20, round(100 / fps) * 10)  # GIF counts in hundredths of a second

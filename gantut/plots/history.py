@@ -310,6 +310,7 @@ def compare_runs(
 
     runs: ``{"name": history}`` or ``{"name": [history of seed 0, history of seed 1, …]}``.
     keys, x, per and references as in `curves`; limits: ``(low, high)`` of the first row.
+    Raises InputError where there is no run, or one without a history or a column.
     """
     if not runs:
         raise InputError("compare_runs needs at least one run.")

@@ -30,6 +30,7 @@ def to_pixels(images, what="images"):
 
     Accepts uint8 or float in [−1, 1], of shape [N, C, H, W] with C 1 or 3, [N, H, W] or one
     [C, H, W] image.
+    Raises InputError for images of another shape, type or range, and for none.
     """
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu()
@@ -59,7 +60,10 @@ def _noun(pixels):
 
 
 def zoom(pixels, scale, interpolation):
-    """Enlarge uint8 [N, H, W, C] by a whole number."""
+    """Enlarge uint8 [N, H, W, C] by a whole number.
+
+    Raises InputError for an unknown interpolation.
+    """
     if interpolation == "nearest":
         return pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     n, height, width, channels = pixels.shape
@@ -340,6 +344,7 @@ def pixel_histogram(values, counts=None, bins=64, reach=(-1.0, 1.0), title=None,
     axis; uint8 or float.  counts: how often each of the values occurs, of the same shape, where
     they are given once each.  reach: the range a generator's last layer can produce (tanh: −1 to 1);
     what lies outside is shaded and its share written there.  None, or uint8 pixels, shade nothing.
+    Raises InputError for no pixels, for some that are not finite, and for counts of another shape.
     """
     panels = values if isinstance(values, dict) else {"": values}
     arrays = {

@@ -65,6 +65,9 @@ def stages(network: nn.Module, example: Tensor) -> list[Stage]:
     Returns:
         The input as a stage of its own, then one for each layer with weights of more than one
         dimension; activations, normalisations and reshapings belong to the stage before them.
+
+    Raises:
+        InputError: the network has no layers to draw.
     """
     found = [Stage(["input"], tuple(example.shape[1:]), 0)]
 

@@ -245,6 +245,7 @@ def clouds(samples, reference=None, limits=3.0, columns=3, size=2.4, alt=None):
 
     samples: ``{"name": points [n, 2]}``, at least one; reference: real points ``[m, 2]``, or None.
     limits: every panel shows the square from −limits to limits; size: of a panel, in inches.
+    Raises InputError for no samples, and for some that are no points of the plane.
     """
     if not samples:
         raise InputError("clouds needs at least one set of samples.")
@@ -315,6 +316,7 @@ def scatter_animation(
     frames: S tensors ``[n, 2]`` (or ``[S, n, 2]``); iterations: S numbers or texts for the title;
     fields: S results of `discriminator_field`, or None; the rest as in `scatter2d` and
     `animation`, whose order of frames it shares.
+    Raises InputError for no frames, and for iterations or fields that are not as many.
     """
     frames = list(frames)
     if not frames:
