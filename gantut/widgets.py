@@ -85,8 +85,11 @@ class Explorer:
     def _move(self, name, value):
         control = self.controls[name]
         low, high = getattr(control, "min", None), getattr(control, "max", None)
-        if low is not None and not low <= value <= high:
-            # The slider itself would silently stop at its end.
+        try:
+            inside = low is None or low <= value <= high
+        except TypeError:
+            inside = False
+        if not inside:  # the slider itself would silently stop at its end
             raise InputError(f"{name} must lie in [{low:g}, {high:g}], not {value!r}.")
         options = getattr(control, "options", None)
         if options is not None and value not in options:

@@ -113,6 +113,8 @@ def test_impossible_settings_are_refused_and_change_nothing():
         explorer.set(mean=1)
     with pytest.raises(InputError, match=r"q_std must lie in \[0.3, 3\], not 0"):
         explorer.set(p_mean=1.0, q_std=0)
+    with pytest.raises(InputError, match=r"q_std must lie in \[0.3, 3\], not 'wide'"):
+        explorer.set(q_std="wide")
     assert explorer.value == before
     assert explorer.numbers == numbers
     with pytest.raises(InputError, match="output must be one of"):
