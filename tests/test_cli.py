@@ -689,7 +689,7 @@ def test_all_runs_are_listed_with_what_they_hold(empty):
     ]
     course = dict(line.split(maxsplit=1) for line in nothing[3:])
     assert list(course) == zoo.names()
-    assert course["cgan-mnist"].startswith("1,200,000 of 1,200,000 images; ")
+    assert course["cgan-mnist"].startswith("1,500,000 of 1,500,000 images; ")
     for name, state in course.items():
         weights = (zoo.FOLDER / name / "generator.safetensors").is_file()
         assert state.endswith(" MB of weights") == weights, name
