@@ -424,6 +424,8 @@ def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
     assert torch.equal(run.samples, to_uint8(run.sample(57)))
     other = run.at_seed(1)
     assert torch.equal(other.samples, to_uint8(made[1].sample(33)))
+    # Four rows of ten, and no more: what lies behind the 33 would take room and not be shown.
+    assert len(grids.load(target / "seed-1" / "samples.png", (1, 28, 28))) == 40
     assert other.history["iteration"][-1] == 48
     assert run.at_seed(0) is run
     with pytest.raises(CheckpointError, match="has no seed 9"):
