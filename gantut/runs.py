@@ -148,6 +148,7 @@ class Run:
 
         Raises:
             InputError: the run is of a classifier, or of real images.
+            CheckpointError: it has no weights.
         """
         if not isinstance(self.config, GANRecipe):
             kind = {"classifier": "a classifier", "real": "a set of real images"}[self.config.kind]
