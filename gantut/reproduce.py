@@ -32,13 +32,17 @@ def reproduce(
 ) -> Run:
     """Train (or go on with), evaluate and publish a recipe, on each of its seeds.
 
+    Where the zoo holds some of the recipe's seeds already, measured by the same networks, they
+    stay beside those that are made now, so that the seeds can come from several machines.  Such a
+    seed is made again if it is asked for, if its budget is not complete, or if nothing is missing.
+
     Args:
         name: of a recipe.
         device: ``"auto"`` or a torch device.
         progress: show progress bars.
         max_minutes: stop each seed's training after so long.  The card then says how much of the
             budget was done, and the same command completes it.  0: measure and publish what there is.
-        seeds: only these of the recipe's; the finished run then counts as incomplete.
+        seeds: train only these of the recipe's.
         say: told what is being done.
         on_start: given each trainer before it starts.
 
@@ -56,9 +60,15 @@ def reproduce(
         raise InputError(f"{name} is reproduced with the seeds {planned}, not {seeds}.")
     if max_minutes is not None and max_minutes < 0:
         raise InputError(f"The minutes must be at least 0, not {max_minutes:g}.")
+    if seeds is None:
+        held = _held(target, base)
+        missing = [s for s in planned if s not in held or not _is_whole(held[s][0], base)]
+        seeds = missing or planned
+        for seed in sorted(set(planned) - set(seeds)):
+            say(f"{name}, seed {seed}: complete, and stays as it is published")
     made = []
     where = str(build.device_of(device))
-    for seed in planned if seeds is None else seeds:
+    for seed in seeds:
         recipe = recipes.load(name, [f"seed={seed}"])
         say(f"{name}, seed {seed}: training")
         try:
@@ -70,7 +80,7 @@ def reproduce(
         say(f"{name}, seed {seed}: measuring")
         made.append((run, _measured(run, where, progress)))
     say(f"{name}: publishing to {target}")
-    published = publish(made, target)
+    published = _publish_beside(made, target)
     plan = base.reproduce.inception
     late = [run for run, _ in made if plan and run.config.seed in plan.seeds]
     if not late:
@@ -80,7 +90,59 @@ def reproduce(
         if run in late:
             say(f"{name}, seed {run.config.seed}: measuring with the Inception network")
             results += _by_inception(run, where, progress)
-    return publish(made, target)
+    return _publish_beside(made, target)
+
+
+def _publish_beside(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
+    """Publish what was made, and again what the zoo holds of other seeds."""
+    recipe = made[0][0].config
+    by_seed = _held(target, recipe) | {run.config.seed: (run, rows) for run, rows in made}
+    order = [seed for seed in recipe.reproduce.seeds if seed in by_seed]
+    return publish([by_seed[seed] for seed in order], target)
+
+
+def _held(target: Path, recipe: BaseRecipe) -> dict[int, tuple[Run, list[dict]]]:
+    """The published seeds that others of the recipe can stand beside, with their measurements.
+
+    None, where the recipe, what it publishes or the network that measures it has changed since.
+    """
+    if not isinstance(recipe, GANRecipe) or not (target / "seeds.csv").is_file():
+        return {}
+    published = Run(target)
+    alike = lambda r: {  # noqa: E731
+        "what was trained": recipes.fingerprint(r.model_copy(update={"seed": 0})),
+        "what is kept": r.reproduce.model_dump(exclude={"seeds", "inception"}),
+    }
+    by_inception = NAMES["inception"].values()
+    judges = {r["network"] for r in published.metrics if r["metric"] not in by_inception}
+    if alike(published.config) != alike(recipe) or judges != {judge_for(published).name}:
+        return {}
+    held = {}
+    for seed in recipe.reproduce.seeds:
+        if seed in {row["seed"] for row in published.seeds}:
+            run = published.at_seed(seed)
+            if (run.folder / "run.json").is_file():
+                held[seed] = (run, [row for row in run.metrics if row["seed"] == seed])
+    # Only the one that is exhibited has weights, and the first of them is exhibited.
+    return held if next(iter(held), None) == published.config.seed else {}
+
+
+def _is_whole(run: Run, recipe: BaseRecipe) -> bool:
+    """Whether a seed has the recipe's whole budget behind it, and all measurements."""
+    plan = recipe.reproduce.inception
+    looked = {row["seed"] for row in run.metrics if row["metric"] in NAMES["inception"].values()}
+    return (
+        _has_ended(run.info)
+        and run.config.train.epochs >= recipe.train.epochs
+        and (not plan or run.config.seed in looked or run.config.seed not in plan.seeds)
+    )
+
+
+def _has_ended(info: dict) -> bool:
+    """Whether a seed's own budget is complete; "complete" speaks, in the zoo, of all seeds."""
+    if "iterations" not in info:
+        return info["complete"]
+    return info["iterations"] >= info["iterations_of_budget"]
 
 
 def _in_the_way(recipe: BaseRecipe) -> str:
@@ -236,11 +298,11 @@ def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
     first, _ = made[0]
     recipe = first.config
     info = dict(first.info)
-    done = {run.config.seed for run, _ in made if run.info["complete"]}
+    done = {run.config.seed for run, _ in made if _has_ended(run.info)}
     info["complete"] = done >= set(recipe.reproduce.seeds)
     (aside / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
     if recipe.kind != "real":
-        _history(first).write_csv(aside / "history.csv", recipe.reproduce.history_rows)
+        _history(first, aside)
     if isinstance(recipe, ClassifierRecipe):
         shutil.copy(first.folder / "classifier.safetensors", aside)
     elif isinstance(recipe, GANRecipe):
@@ -255,8 +317,9 @@ def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
         for run, _ in made[1:]:
             folder = aside / f"seed-{run.config.seed}"
             folder.mkdir()
-            _history(run).write_csv(folder / "history.csv", recipe.reproduce.history_rows)
+            _history(run, folder)
             _sheet(run, recipe.reproduce.other_sheets, folder)
+            runs.write_json(folder / "run.json", run.info)
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
     _seeds(made, aside / "seeds.csv")
@@ -264,15 +327,20 @@ def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
 
 
 def _sheet(run: Run, n: int, folder: Path) -> None:
-    grids.save(run.sample(n, run.every_class(n)), folder / "samples.png", columns=10)
+    published = (run.folder / "samples.png").is_file()
+    images = run.samples[:n] if published else run.sample(n, run.every_class(n))
+    grids.save(images, folder / "samples.png", columns=10)
 
 
-def _history(run: Run) -> callbacks.History:
-    """The history as the checkpoint keeps it, with all its digits."""
+def _history(run: Run, folder: Path) -> None:
+    """Write the history: of a new run as its checkpoint keeps it, with all its digits."""
+    if not (run.folder / "checkpoint.pt").is_file():
+        shutil.copy(run.folder / "history.csv", folder)
+        return
     state = torch.load(run.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     history = callbacks.History()
     history.load_state_dict(state["history"])
-    return history
+    history.write_csv(folder / "history.csv", run.config.reproduce.history_rows)
 
 
 def _progress(run: Run, path: Path) -> list[int]:
@@ -289,7 +357,7 @@ def _progress(run: Run, path: Path) -> list[int]:
 def _final(run: Run, rows: list[dict]) -> dict[str, float]:
     """As the run ended; what only the best epoch was measured by stands beside it."""
     rows = [r for r in rows if "of" not in r]
-    best = {r["metric"]: r["value"] for r in rows if r["epoch"] == run.best.epoch}
+    best = {r["metric"]: r["value"] for r in rows if r["epoch"] == run.best_epoch}
     return best | {r["metric"]: r["value"] for r in rows if r["epoch"] == run.info["epochs"]}
 
 
@@ -321,7 +389,7 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
             "parameters": ", ".join(f"{k} {v:,}" for k, v in info["parameters"].items()),
         }
     if recipe.reproduce.keep_best:
-        best = ", ".join(f"{run.best.epoch:g}" for run in runs_of)
+        best = ", ".join(f"{run.best_epoch:g}" for run in runs_of)
         kept = ", of which the weights are kept too" if recipe.reproduce.publish_weights else ""
         facts[f"epoch of least Fréchet distance{kept}"] = best
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in info["versions"].items())

@@ -17,7 +17,7 @@ file                            what it holds
 ``tensorboard/``                the same scalars and sheets, where the recipe asks (not in the zoo)
 ``measured*.json``              what ``gantut reproduce`` has measured so far (not in the zoo)
 ``samples.png``                 the first samples (in the zoo only)
-``seed-N/``                     history and samples of another seed (in the zoo only)
+``seed-N/``                     cost, history and samples of another seed (in the zoo only)
 ``seeds.csv``                   the measurements of each seed (in the zoo only)
 ``card.md``                     a page about the run (in the zoo only)
 ==============================  ===================================================================
@@ -102,9 +102,14 @@ class Run:
         return [*earlier, Run(self.folder)]
 
     @property
+    def best_epoch(self) -> float:
+        """The epoch at which it measured best; its last one, where nothing else is marked."""
+        return self.info.get("best_epoch", self.info["epochs"])
+
+    @property
     def best(self) -> "Run":
-        """The run as it was when it measured best; as it ended, where nothing else is marked."""
-        epoch = self.info.get("best_epoch", self.info["epochs"])
+        """The run as it was when it measured best."""
+        epoch = self.best_epoch
         return Run(self.folder, None if epoch == self.info["epochs"] else epoch)
 
     @cached_property
@@ -212,10 +217,7 @@ class Run:
         Raises:
             CheckpointError: there is no sheet, which only finished runs have, or a damaged one.
         """
-        file = self._file("samples.png")
-        with _readable(file):
-            shape = tuple(self.info["image_shape"])
-            return grids.load(file, shape, self.config.reproduce.sheet)
+        return self._sheet(tuple(self.info["image_shape"]), self.config.reproduce.sheet)
 
     @property
     def progress(self) -> tuple[list[int], Tensor]:
@@ -243,13 +245,18 @@ class Run:
         count = min(map(len, images))
         return epochs, torch.stack([each[:count] for each in images])
 
-    def at_seed(self, seed: int) -> "SeedOf":
-        """What the zoo keeps of another seed of the same recipe: its history and samples.
+    def at_seed(self, seed: int) -> "Run":
+        """What the zoo keeps of another seed of the same recipe: no weights, but the rest.
 
         Raises:
             CheckpointError: it keeps none of that seed.
         """
-        return self if seed == self.config.seed else SeedOf(self, seed)
+        return self if seed == self.config.seed else _SeedOf(self, seed)
+
+    def _sheet(self, shape: tuple[int, int, int], count: int) -> Tensor:
+        file = self._file("samples.png")
+        with _readable(file):
+            return grids.load(file, shape, count)
 
     def _file(self, name: str) -> Path:
         path = self.folder / name
@@ -287,23 +294,29 @@ def _readable(file: Path) -> Iterator[None]:
         ) from None
 
 
-class SeedOf:
-    """Another seed of a finished run: its ``history``, and the first of its ``samples`` (uint8)."""
+class _SeedOf(Run):
+    """Another seed of a finished run, from the folder within the run's own."""
 
     def __init__(self, run: Run, seed: int):
         self.folder = run.folder / f"seed-{seed}"
-        self.image_shape = tuple(run.info["image_shape"])
-        self.count = run.config.reproduce.other_sheets
+        self._at = None
+        self._run = run
+        self._seed = seed
         if not self.folder.is_dir():
             raise CheckpointError(f"The run in {run.folder} has no seed {seed}.")
 
     @cached_property
-    def history(self) -> dict[str, np.ndarray]:
-        return callbacks.read_csv(self.folder / "history.csv")
+    def config(self) -> BaseRecipe:
+        return self._run.config.model_copy(update={"seed": self._seed})
+
+    @cached_property
+    def metrics(self) -> list[dict]:
+        return [row for row in self._run.metrics if row["seed"] == self._seed]
 
     @cached_property
     def samples(self) -> Tensor:
-        return grids.load(self.folder / "samples.png", self.image_shape, self.count)
+        shape = tuple(self._run.info["image_shape"])  # runs published long ago have no info here
+        return self._sheet(shape, self.config.reproduce.other_sheets)
 
 
 def folder_of(recipe: BaseRecipe) -> Path:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -419,7 +421,7 @@ def test_publishing_keeps_what_is_exhibited(train, tmp_path, monkeypatch):
     assert kept == {
         *("card.md", "config.yaml", "generator.safetensors", "history.csv", "metrics.json"),
         *("progress.png", "run.json", "samples.png", "seeds.csv"),
-        *("seed-1/history.csv", "seed-1/samples.png"),
+        *("seed-1/history.csv", "seed-1/run.json", "seed-1/samples.png"),
     }
     assert torch.equal(run.samples, to_uint8(run.sample(57)))
     other = run.at_seed(1)
@@ -530,20 +532,139 @@ def test_a_published_run_leaves_out_what_its_recipe_says(train, tmp_path):
             assert kept.progress[1].shape[2:] == (1, 28, 28)
 
 
-def test_every_seed_is_trained_in_the_order_of_the_recipe(train, tmp_path, monkeypatch):
+def test_every_seed_is_trained_in_the_order_of_the_recipe(tmp_path, monkeypatch):
     trained, published = [], []
-    run = train()
-    monkeypatch.setattr(reproduce.runs, "train", lambda r, *a: trained.append(r.seed) or run)
+    made = lambda recipe: SimpleNamespace(config=recipe, info={})  # noqa: E731
+    monkeypatch.setattr(reproduce.runs, "train", lambda r, *a: trained.append(r.seed) or made(r))
     monkeypatch.setattr(reproduce, "_measured", lambda run, device, progress: [])
     monkeypatch.setattr(reproduce, "publish", lambda made, target: published.append((made, target)))
     monkeypatch.setattr(reproduce, "zoo_folder", lambda: tmp_path)
     reproduce.reproduce("mlp-mnist-published")
     reproduce.reproduce("mlp-mnist-published", seeds=[2, 1])
     assert trained == [0, 1, 2, 2, 1]
-    assert [(len(made), target.name) for made, target in published] == [
-        (3, "mlp-mnist-published"),
-        (2, "mlp-mnist-published"),
+    assert [([run.config.seed for run, _ in all_], target.name) for all_, target in published] == [
+        ([0, 1, 2], "mlp-mnist-published"),
+        ([1, 2], "mlp-mnist-published"),
     ]
+
+
+@pytest.fixture
+def sitting(train, tmp_path, monkeypatch):
+    """``gantut reproduce`` of a small recipe with seeds 0, 1, 2 on a machine that has no runs yet."""
+    settings = [*NARROW, "train.epochs=2", "log.samples=4", "reproduce.seeds=[0, 1, 2]"]
+    settings += ["reproduce.sheet=6", "reproduce.other_sheets=3"]
+    read = recipes.load
+    name = "mlp-mnist-published"
+    said = []
+
+    def measure(run, n, *args, **options):
+        about = {"seed": run.config.seed, "network": reproduce.judge_for(run).name}
+        return [row | about for row in distances(9.0, 5.0 + run.config.seed)]
+
+    def sit(*changes: str, **options) -> Run:
+        more = [*settings, *changes]
+        load = lambda n, ours=(): read(n, [*more, *ours] if n == name else ours)  # noqa: E731
+        monkeypatch.setattr(recipes, "load", load)
+        shutil.rmtree(runs.folder_of(load(name)).parent, ignore_errors=True)
+        said.clear()
+        run = reproduce.reproduce(name, "cpu", say=said.append, **options)
+        sit.trained = [int(line.split()[2][:-1]) for line in said if line.endswith("training")]
+        sit.said = said
+        return run
+
+    monkeypatch.setattr(reproduce, "zoo_folder", lambda: tmp_path / "zoo")
+    monkeypatch.setattr(reproduce, "evaluate", measure)
+    return sit
+
+
+def _bytes(folder) -> dict[str, bytes]:
+    kept = ("history.csv", "samples.png", "generator.safetensors", "progress.png")
+    return {name: (folder / name).read_bytes() for name in kept if (folder / name).is_file()}
+
+
+def test_seeds_of_several_machines_stand_side_by_side(sitting):
+    first = sitting(seeds=[0])
+    assert not first.info["complete"]
+    of_0 = _bytes(first.folder)
+    run = sitting(seeds=[1])
+    assert sitting.trained == [1]
+    assert _bytes(run.folder) == of_0
+    assert len(of_0) == 4
+    assert [(row["seed"], row["frechet_distance"]) for row in run.seeds] == [(0, 5), (1, 6)]
+    assert [(row["seed"], row["value"]) for row in run.metrics if row["epoch"] == 2] == [
+        *((0, 5), (1, 6))
+    ]
+    assert not run.info["complete"]
+    assert "| seeds | 0, 1 |" in run.card
+    of_1 = _bytes(run.folder / "seed-1")
+    # What is missing, and no more.
+    run = sitting()
+    assert sitting.trained == [2]
+    assert sitting.said[:2] == [
+        f"mlp-mnist-published, seed {k}: complete, and stays as it is published" for k in (0, 1)
+    ]
+    assert (_bytes(run.folder), _bytes(run.folder / "seed-1")) == (of_0, of_1)
+    assert run.info["complete"]
+    assert "| images seen, of the budget of 128 | 128, 128, 128 |" in run.card
+    assert [row["seed"] for row in run.seeds] == [0, 1, 2]
+    assert [run.at_seed(k).info["seed"] for k in (0, 1, 2)] == [0, 1, 2]
+    assert [run.at_seed(k).config.seed for k in (0, 1, 2)] == [0, 1, 2]
+    assert {row["seed"] for row in run.at_seed(1).metrics} == {1}
+    # Nothing is missing: then all is done anew.
+    sitting()
+    assert sitting.trained == [0, 1, 2]
+
+
+def test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked(sitting):
+    sitting("train.epochs=500", seeds=[0, 1], max_minutes=1e-9)
+    run = sitting("train.epochs=500", seeds=[2], max_minutes=1e-9)
+    assert [row["seed"] for row in run.seeds] == [0, 1, 2]
+    assert not run.info["complete"]
+    sitting("train.epochs=3")
+    assert sitting.trained == [0, 1, 2]
+    run = sitting("train.epochs=3", seeds=[0])
+    assert sitting.trained == [0]
+    assert run.info["complete"]
+    # A longer budget than theirs: what was whole is not.
+    run = sitting("train.epochs=4", seeds=[0])
+    assert run.at_seed(1).info["epochs"] == 3
+    sitting("train.epochs=4")
+    assert sitting.trained == [0, 1, 2]
+
+
+def test_a_seed_of_an_earlier_place_is_the_one_that_is_exhibited(sitting):
+    of_1 = _bytes(sitting(seeds=[1]).folder)
+    run = sitting(seeds=[0])
+    assert [row["seed"] for row in run.seeds] == [0, 1]
+    assert run.config.seed == 0
+    other = run.at_seed(1)
+    assert (other.folder / "history.csv").read_bytes() == of_1["history.csv"]
+    assert len(other.samples) == 3
+    assert not (other.folder / "generator.safetensors").exists()
+    with pytest.raises(CheckpointError, match="has no generator"):
+        other.sample(1)
+
+
+@pytest.mark.parametrize(
+    "change", ["train.batch_size=8", "reproduce.sheet=5", "reproduce.other_sheets=2"]
+)
+def test_seeds_of_other_settings_do_not_stay(sitting, change):
+    sitting(seeds=[0])
+    assert [row["seed"] for row in sitting(change, seeds=[1]).seeds] == [1]
+
+
+def test_seeds_of_another_judge_do_not_stay(sitting):
+    run = sitting(seeds=[0])
+    rows = [row | {"network": "classifier-mnist@01234567"} for row in run.metrics]
+    runs.write_json(run.folder / "metrics.json", rows)
+    assert [row["seed"] for row in sitting(seeds=[1]).seeds] == [1]
+
+
+def test_a_seed_published_without_its_cost_can_be_read_but_does_not_stay(sitting):
+    run = sitting(seeds=[0, 1])
+    (run.folder / "seed-1" / "run.json").unlink()
+    assert Run(run.folder).at_seed(1).samples.shape == (3, 1, 28, 28)
+    assert [row["seed"] for row in sitting(seeds=[2]).seeds] == [0, 2]
 
 
 def test_measurements_are_kept_for_the_weights_that_they_are_of(train, monkeypatch):

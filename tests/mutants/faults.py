@@ -1262,8 +1262,8 @@ FAULTS = [
     fault(
         "histories published in full length",
         "reproduce.py",
-        '_history(first).write_csv(aside / "history.csv", recipe.reproduce.history_rows)',
-        '_history(first).write_csv(aside / "history.csv")',
+        'history.write_csv(folder / "history.csv", run.config.reproduce.history_rows)',
+        'history.write_csv(folder / "history.csv")',
         RUNS + "test_a_published_run_leaves_out_what_its_recipe_says",
     ),
     fault(
@@ -1286,6 +1286,41 @@ FAULTS = [
         "_sheet(run, recipe.reproduce.other_sheets, folder)",
         "_sheet(run, recipe.reproduce.sheet, folder)",
         RUNS + "test_publishing_keeps_what_is_exhibited",
+    ),
+    fault(
+        "a seed published before is lost beside a new one",
+        "reproduce.py",
+        "by_seed = _held(target, recipe) | {",
+        "by_seed = {",
+        RUNS + "test_seeds_of_several_machines_stand_side_by_side",
+    ),
+    fault(
+        "seeds of another recipe stay beside new ones",
+        "reproduce.py",
+        "if alike(published.config) != alike(recipe) or",
+        "if",
+        RUNS + "test_seeds_of_other_settings_do_not_stay",
+    ),
+    fault(
+        "seeds that another network measured stay beside new ones",
+        "reproduce.py",
+        " or judges != {judge_for(published).name}:",
+        ":",
+        RUNS + "test_seeds_of_another_judge_do_not_stay",
+    ),
+    fault(
+        "a seed that was cut short counts as whole",
+        "reproduce.py",
+        'return info["iterations"] >= info["iterations_of_budget"]',
+        "return True",
+        RUNS + "test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked",
+    ),
+    fault(
+        "a seed's measurements among those of all",
+        "runs.py",
+        'return [row for row in self._run.metrics if row["seed"] == self._seed]',
+        "return self._run.metrics",
+        RUNS + "test_seeds_of_several_machines_stand_side_by_side",
     ),
     fault(
         "seconds on the card where it says minutes",
