@@ -3,6 +3,7 @@
 Nothing in the zoo is written by any other means.
 """
 
+import contextlib
 import csv
 import json
 import shutil
@@ -35,6 +36,7 @@ def reproduce(
     Where the zoo holds some of the recipe's seeds already, measured by the same networks, they
     stay beside those that are made now, so that the seeds can come from several machines.  Such a
     seed is made again if it is asked for, if its budget is not complete, or if nothing is missing.
+    Where the recipe only wants less to be published than before, nothing is trained.
 
     Args:
         name: of a recipe.
@@ -63,6 +65,9 @@ def reproduce(
     if seeds is None:
         held = _held(target, base)
         missing = [s for s in planned if s not in held or not _is_whole(held[s][0], base)]
+        if not missing and Run(target).config.reproduce != base.reproduce:
+            say(f"{name}: publishing to {target}, without training, what its recipe now says")
+            return _publish_beside([], target, base)
         seeds = missing or planned
         for seed in sorted(set(planned) - set(seeds)):
             say(f"{name}, seed {seed}: complete, and stays as it is published")
@@ -80,7 +85,7 @@ def reproduce(
         say(f"{name}, seed {seed}: measuring")
         made.append((run, _measured(run, where, progress)))
     say(f"{name}: publishing to {target}")
-    published = _publish_beside(made, target)
+    published = _publish_beside(made, target, base)
     plan = base.reproduce.inception
     late = [run for run, _ in made if plan and run.config.seed in plan.seeds]
     if not late:
@@ -90,12 +95,11 @@ def reproduce(
         if run in late:
             say(f"{name}, seed {run.config.seed}: measuring with the Inception network")
             results += _by_inception(run, where, progress)
-    return _publish_beside(made, target)
+    return _publish_beside(made, target, base)
 
 
-def _publish_beside(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
+def _publish_beside(made: list[tuple[Run, list[dict]]], target: Path, recipe: BaseRecipe) -> Run:
     """Publish what was made, and again what the zoo holds of other seeds."""
-    recipe = made[0][0].config
     by_seed = _held(target, recipe) | {run.config.seed: (run, rows) for run, rows in made}
     order = [seed for seed in recipe.reproduce.seeds if seed in by_seed]
     return publish([by_seed[seed] for seed in order], target)
@@ -104,24 +108,33 @@ def _publish_beside(made: list[tuple[Run, list[dict]]], target: Path) -> Run:
 def _held(target: Path, recipe: BaseRecipe) -> dict[int, tuple[Run, list[dict]]]:
     """The published seeds that others of the recipe can stand beside, with their measurements.
 
-    None, where the recipe, what it publishes or the network that measures it has changed since.
+    None, where the recipe or the network that measures it has changed since, or where the recipe
+    wants more to be published than there is.
     """
     if not isinstance(recipe, GANRecipe) or not (target / "seeds.csv").is_file():
         return {}
     published = Run(target)
-    alike = lambda r: {  # noqa: E731
-        "what was trained": recipes.fingerprint(r.model_copy(update={"seed": 0})),
-        "what is kept": r.reproduce.model_dump(exclude={"seeds", "inception"}),
-    }
+    there, wanted = published.config.reproduce, recipe.reproduce
+    trained = lambda r: recipes.fingerprint(r.model_copy(update={"seed": 0}))  # noqa: E731
+    enough = ("sheet", "other_sheets", "progress", "publish_weights")
+    equal = ("samples", "history_rows", "keep_best")
     by_inception = NAMES["inception"].values()
     judges = {r["network"] for r in published.metrics if r["metric"] not in by_inception}
-    if alike(published.config) != alike(recipe) or judges != {judge_for(published).name}:
+    if (
+        trained(published.config) != trained(recipe)
+        or any(getattr(there, key) < getattr(wanted, key) for key in enough)
+        or any(getattr(there, key) != getattr(wanted, key) for key in equal)
+        or judges != {judge_for(published).name}
+    ):
         return {}
+    # From here on it is what is to be published, and not what was.
+    published.config = published.config.model_copy(update={"reproduce": wanted})
     held = {}
     for seed in recipe.reproduce.seeds:
         if seed in {row["seed"] for row in published.seeds}:
             run = published.at_seed(seed)
-            if (run.folder / "run.json").is_file():
+            with contextlib.suppress(CheckpointError):  # what it cost may not have been kept
+                _ = run.info
                 held[seed] = (run, [row for row in run.metrics if row["seed"] == seed])
     # Only the one that is exhibited has weights, and the first of them is exhibited.
     return held if next(iter(held), None) == published.config.seed else {}
@@ -306,6 +319,7 @@ def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
     if isinstance(recipe, ClassifierRecipe):
         shutil.copy(first.folder / "classifier.safetensors", aside)
     elif isinstance(recipe, GANRecipe):
+        info.pop("progress_epochs", None)
         if recipe.reproduce.progress:
             info["progress_epochs"] = _progress(first, aside / "progress.png")
         _sheet(first, recipe.reproduce.sheet, aside)

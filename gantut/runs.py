@@ -310,12 +310,23 @@ class _SeedOf(Run):
         return self._run.config.model_copy(update={"seed": self._seed})
 
     @cached_property
+    def info(self) -> dict:
+        whole = self._run.info
+        of_seed = [row["seconds"] for row in self._run.seeds if row["seed"] == self._seed]
+        if (self.folder / "run.json").is_file() or "best_epoch" in whole or not of_seed:
+            return self._json("run.json")
+        # Published at once with the others, before seeds had files of their own.
+        if not whole["complete"]:
+            raise CheckpointError(f"What seed {self._seed} of {self._run} cost was not kept.")
+        return whole | {"seed": self._seed, "seconds": of_seed[0]}
+
+    @cached_property
     def metrics(self) -> list[dict]:
         return [row for row in self._run.metrics if row["seed"] == self._seed]
 
     @cached_property
     def samples(self) -> Tensor:
-        shape = tuple(self._run.info["image_shape"])  # runs published long ago have no info here
+        shape = tuple(self._run.info["image_shape"])
         return self._sheet(shape, self.config.reproduce.other_sheets)
 
 

@@ -645,8 +645,32 @@ def test_a_seed_of_an_earlier_place_is_the_one_that_is_exhibited(sitting):
         other.sample(1)
 
 
+def test_what_a_recipe_no_longer_wants_to_show_leaves_without_a_training(sitting):
+    run = sitting()
+    before = _bytes(run.folder)
+    less = "sheet=5", "other_sheets=2", "progress=false", "publish_weights=false"
+    run = sitting(*(f"reproduce.{change}" for change in less))
+    assert sitting.trained == []
+    assert sitting.said == [
+        f"mlp-mnist-published: publishing to {run.folder}, without training, what its recipe now says"
+    ]
+    after = _bytes(run.folder)
+    assert after.pop("history.csv") == before["history.csv"]
+    assert set(after) == {"samples.png"}
+    assert (len(run.samples), len(run.at_seed(2).samples)) == (5, 2)
+    assert run.config.reproduce.sheet == 5
+    assert run.info["complete"]
+    assert [row["frechet_distance"] for row in run.seeds] == [5, 6, 7]
+    with pytest.raises(CheckpointError, match="no samples over time: none are published"):
+        _ = run.progress
+    # What was left out can only be had by training.
+    sitting()
+    assert sitting.trained == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
-    "change", ["train.batch_size=8", "reproduce.sheet=5", "reproduce.other_sheets=2"]
+    "change",
+    ["train.batch_size=8", "reproduce.sheet=7", "reproduce.other_sheets=4", "reproduce.samples=9"],
 )
 def test_seeds_of_other_settings_do_not_stay(sitting, change):
     sitting(seeds=[0])
@@ -660,11 +684,27 @@ def test_seeds_of_another_judge_do_not_stay(sitting):
     assert [row["seed"] for row in sitting(seeds=[1]).seeds] == [1]
 
 
-def test_a_seed_published_without_its_cost_can_be_read_but_does_not_stay(sitting):
-    run = sitting(seeds=[0, 1])
+def test_seeds_published_before_they_had_files_of_their_own(sitting):
+    run = sitting()
+    costs = [run.at_seed(k).info for k in (0, 1, 2)]
+    for seed in (1, 2):
+        (run.folder / f"seed-{seed}" / "run.json").unlink()
+    run = Run(run.folder)
+    for seed in (1, 2):
+        apart = dict.fromkeys(("complete", "progress_epochs"))
+        assert run.at_seed(seed).info | apart == costs[seed] | apart
+    run = sitting("reproduce.progress=false")
+    assert sitting.trained == []
+    assert [row["seed"] for row in run.seeds] == [0, 1, 2]
+    # Of a run that is not complete, nobody knows how far each seed came.
+    run = sitting("train.epochs=500", seeds=[0, 1], max_minutes=1e-9)
     (run.folder / "seed-1" / "run.json").unlink()
-    assert Run(run.folder).at_seed(1).samples.shape == (3, 1, 28, 28)
-    assert [row["seed"] for row in sitting(seeds=[2]).seeds] == [0, 2]
+    other = Run(run.folder).at_seed(1)
+    assert other.samples.shape == (3, 1, 28, 28)
+    with pytest.raises(CheckpointError, match=r"What seed 1 of .* cost was not kept"):
+        _ = other.info
+    run = sitting("train.epochs=500", seeds=[2], max_minutes=1e-9)
+    assert [row["seed"] for row in run.seeds] == [0, 2]
 
 
 def test_measurements_are_kept_for_the_weights_that_they_are_of(train, monkeypatch):

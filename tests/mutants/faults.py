@@ -1297,15 +1297,15 @@ FAULTS = [
     fault(
         "seeds of another recipe stay beside new ones",
         "reproduce.py",
-        "if alike(published.config) != alike(recipe) or",
-        "if",
+        "trained(published.config) != trained(recipe)\n        or ",
+        "",
         RUNS + "test_seeds_of_other_settings_do_not_stay",
     ),
     fault(
         "seeds that another network measured stay beside new ones",
         "reproduce.py",
-        " or judges != {judge_for(published).name}:",
-        ":",
+        "        or judges != {judge_for(published).name}\n",
+        "",
         RUNS + "test_seeds_of_another_judge_do_not_stay",
     ),
     fault(
