@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from gantut import build, callbacks, data, grids, recipes, runs, sources, weights, zoo
-from gantut.errors import CheckpointError, GantutError, InputError
+from gantut.errors import CheckpointError, GantutError, InputError, RecipeError
 from gantut.evaluate import NAMES, evaluate, judge_for
 from gantut.recipes import ClassifierRecipe, GANRecipe
 from gantut.recipes.schema import BaseRecipe
@@ -62,8 +62,8 @@ def reproduce(
         raise InputError(f"{name} is reproduced with the seeds {planned}, not {seeds}.")
     if max_minutes is not None and max_minutes < 0:
         raise InputError(f"The minutes must be at least 0, not {max_minutes:g}.")
+    held = _held(target, base)
     if seeds is None:
-        held = _held(target, base)
         missing = [s for s in planned if s not in held or not _is_whole(held[s][0], base)]
         if not missing and Run(target).config.reproduce != base.reproduce:
             say(f"{name}: publishing to {target}, without training, what its recipe now says")
@@ -84,6 +84,8 @@ def reproduce(
             raise KeyboardInterrupt  # not the deadline: somebody wants an end, of all seeds
         say(f"{name}, seed {seed}: measuring")
         made.append((run, _measured(run, where, progress)))
+    for seed in sorted(_seeds_in(target) - {*held, *seeds}):
+        say(f"{name}, seed {seed}: left out, since its recipe, its judge or what is shown changed")
     say(f"{name}: publishing to {target}")
     published = _publish_beside(made, target, base)
     plan = base.reproduce.inception
@@ -111,7 +113,8 @@ def _held(target: Path, recipe: BaseRecipe) -> dict[int, tuple[Run, list[dict]]]
     None, where the recipe or the network that measures it has changed since, or where the recipe
     wants more to be published than there is.
     """
-    if not isinstance(recipe, GANRecipe) or not (target / "seeds.csv").is_file():
+    there_are = _seeds_in(target)
+    if not isinstance(recipe, GANRecipe) or not there_are:
         return {}
     published = Run(target)
     there, wanted = published.config.reproduce, recipe.reproduce
@@ -131,13 +134,23 @@ def _held(target: Path, recipe: BaseRecipe) -> dict[int, tuple[Run, list[dict]]]
     published.config = published.config.model_copy(update={"reproduce": wanted})
     held = {}
     for seed in recipe.reproduce.seeds:
-        if seed in {row["seed"] for row in published.seeds}:
+        if seed in there_are:
             run = published.at_seed(seed)
             with contextlib.suppress(CheckpointError):  # what it cost may not have been kept
                 _ = run.info
                 held[seed] = (run, [row for row in run.metrics if row["seed"] == seed])
     # Only the one that is exhibited has weights, and the first of them is exhibited.
     return held if next(iter(held), None) == published.config.seed else {}
+
+
+def _seeds_in(target: Path) -> set[int]:
+    """The seeds of a published run; none, where there is no run that can be read."""
+    try:
+        run = Run(target)
+        _ = run.config, run.metrics
+        return {int(row["seed"]) for row in run.seeds}
+    except (CheckpointError, RecipeError):
+        return set()
 
 
 def _is_whole(run: Run, recipe: BaseRecipe) -> bool:

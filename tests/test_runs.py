@@ -675,6 +675,18 @@ def test_what_a_recipe_no_longer_wants_to_show_leaves_without_a_training(sitting
 def test_seeds_of_other_settings_do_not_stay(sitting, change):
     sitting(seeds=[0])
     assert [row["seed"] for row in sitting(change, seeds=[1]).seeds] == [1]
+    assert sitting.said[-2] == (
+        "mlp-mnist-published, seed 0: left out, since its recipe, its judge or what is shown changed"
+    )
+
+
+def test_a_published_run_that_cannot_be_read_is_no_hindrance(sitting):
+    run = sitting()
+    (run.folder / "config.yaml").write_text("name: mlp-mnist-published\nunknown: 1\n")
+    assert [row["seed"] for row in sitting().seeds] == [0, 1, 2]
+    assert sitting.trained == [0, 1, 2]
+    (run.folder / "metrics.json").write_text("[")
+    assert [row["seed"] for row in sitting(seeds=[1]).seeds] == [1]
 
 
 def test_seeds_of_another_judge_do_not_stay(sitting):
