@@ -303,6 +303,27 @@ def test_every_layer_has_a_spectral_norm_of_one(how):
     assert not hasattr(dense, "u")
 
 
+@pytest.mark.parametrize("how", ["reparametrise", "renormalise"])
+def test_layers_can_be_chosen_for_spectral_normalisation(how):
+    constrained = lambda layer: parametrize.is_parametrized(layer) or hasattr(layer, "u")  # noqa: E731
+    layers = lambda *parts: [  # noqa: E731
+        m
+        for part in parts
+        for m in part.modules()
+        if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+    ]
+    for chosen in ((0,), (1, 2), (0, 1, 2)):
+        d = cgan.Discriminator(
+            embed_dim=3, widths=(8, 8), spectral=how, spectral_layers=chosen, spectral_label=False
+        )
+        assert [constrained(m) for m in layers(d.net)] == [i in chosen for i in range(3)]
+        assert not constrained(d.label_map.dense[0])
+        g = narrow(spectral=how, spectral_layers=chosen)
+        of_image = [constrained(m) for m in layers(g.project, g.net)]
+        assert of_image == [i in chosen for i in range(4)]
+        assert constrained(g.label_map.dense[0])
+
+
 def test_renormalising_is_for_good_and_in_training_mode_only():
     torch.manual_seed(3)
     layer = nn.Linear(5, 4)
@@ -445,6 +466,9 @@ def test_labels_to_a_generator_without_classes():
         ({"side": 6}, "end at 24 x 24, and an image has 28 x 28"),
         ({"norm": "between"}, "norm must be one of after, before, none, not 'between'"),
         ({"spectral": "yes"}, "spectral must be one of None, reparametrise, renormalise"),
+        ({"spectral": "renormalise", "spectral_layers": [4]}, r"numbers from 0 to 3, not \[4\]"),
+        ({"spectral": "renormalise", "spectral_layers": []}, r"numbers from 0 to 3, not \[\]"),
+        ({"spectral_layers": [1]}, r"from 0 to 3, and goes with spectral, not \[1\]"),
         ({"paddings": ("same", "full")}, "paddings must be one of same, valid, not 'full'"),
         ({"kernels": (1, 4)}, "A kernel of 1 leaves gaps at a stride of 2"),
     ],

@@ -80,7 +80,7 @@ MISNORMALISED = MINIMAL | {
 }
 # The three conditional systems, key by key of both players.
 OF_BOTH = {"embed_dim": 50, "norm": "after", "norm_eps": 1e-3, "norm_momentum": 0.01}
-OF_BOTH |= {"init": "glorot", "label_norm": True, "spectral": None}
+OF_BOTH |= {"init": "glorot", "label_norm": True, "spectral": None, "spectral_layers": None}
 MLP_ONLY = ("generator.hidden", "generator.dropout", "generator.batchnorm")
 CONDITIONAL = {
     **{k: v for k, v in PUBLISHED.items() if k not in MLP_ONLY},

@@ -111,13 +111,32 @@ class Renormalise:
         layer.weight.div_(layer.u @ matrix @ v)
 
 
-def _constrain(network: nn.Module, how: str) -> None:
-    """Spectral normalisation of every layer with a kernel, in place.
+def _kernels(*parts: nn.Module) -> list[nn.Module]:
+    """The layers with a kernel, in their order."""
+    kinds = nn.Linear, nn.Conv2d, nn.ConvTranspose2d
+    return [layer for part in parts for layer in part.modules() if isinstance(layer, kinds)]
+
+
+def _without(chosen: Sequence[int] | None, layers: list[nn.Module], how: str | None) -> list:
+    """Those of the layers that spectral normalisation leaves alone."""
+    if chosen is None:
+        return []
+    if not (how and chosen and all(0 <= i < len(layers) for i in chosen)):
+        remedy = "" if how else ", and goes with spectral"
+        raise InputError(
+            f"spectral_layers names layers by numbers from 0 to {len(layers) - 1}{remedy}, "
+            f"not {list(chosen)}."
+        )
+    return [layer for i, layer in enumerate(layers) if i not in chosen]
+
+
+def _constrain(network: nn.Module, how: str, free: list[nn.Module]) -> None:
+    """Spectral normalisation of the layers with a kernel but for the free ones, in place.
 
     Of a transposed convolution's weight, too, the rows are its input maps.
     """
-    for layer in list(network.modules()):
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+    for layer in _kernels(network):
+        if layer not in free:
             Renormalise(layer) if how == "renormalise" else spectral_norm(layer, dim=0)
 
 
@@ -230,13 +249,16 @@ class Generator(LatentSpace):
         label_norm: batch normalisation of the label's map.
         spectral: spectral normalisation of every dense and convolutional layer: None,
             ``"reparametrise"`` (Miyato et al. 2018) or ``"renormalise"`` (see `Renormalise`).
+        spectral_layers: only of these and the label's: 0 is the dense layer that makes the first
+            maps, the last number the convolution that makes the image.  None: of all.
         init: first weights, ``"glorot"`` (Keras's) or ``"normal"`` (the DCGAN's).
         output: last activation, ``"tanh"``, ``"sigmoid"`` or ``"identity"``.
         latent: distribution of z, ``"normal"`` or ``"uniform"``.
 
     Raises:
-        InputError: lists of unequal length, an unknown name, a kernel smaller than its stride where
-            the padding is ``"same"``, or layers that do not end at the image's side.
+        InputError: lists of unequal length, an unknown name, layers that are not there, a kernel
+            smaller than its stride where the padding is ``"same"``, or layers that do not end at the
+            image's side.
     """
 
     def __init__(
@@ -258,6 +280,7 @@ class Generator(LatentSpace):
         label_slope: float | None = None,
         label_norm: bool = True,
         spectral: str | None = None,
+        spectral_layers: Sequence[int] | None = None,
         init: str = "glorot",
         output: str = "tanh",
         latent: str = "normal",
@@ -297,8 +320,9 @@ class Generator(LatentSpace):
         layers += [SameConv2d(inputs, self.image_shape[0], last_kernel), output_layer(output)]
         self.net = nn.Sequential(*layers)
         _initialise(self, init)
+        free = _without(spectral_layers, _kernels(self.project, self.net), spectral)
         if spectral:
-            _constrain(self, spectral)
+            _constrain(self, spectral, free)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latent vectors ``[N, latent_dim]`` and labels, int64 ``[N]``, to images ``[N, C, H, W]``.
@@ -331,12 +355,14 @@ class Discriminator(nn.Module):
         dropout: share zeroed in front of the last layer, and after each layer of the head.
         spatial_dropout: share of whole maps zeroed after each block.
         spectral: as of the `Generator`.
+        spectral_layers: only of these: 0 is the first convolution, the last number the dense layer
+            that makes the logit.  None: of all.
         spectral_label: whether the label's dense layer is among them.
         init: as of the `Generator`.
 
     Raises:
-        InputError: lists of unequal length, an unknown name, a pooling after a convolution that is
-            not there, an image that is not square, or more pooling than it has room for.
+        InputError: lists of unequal length, an unknown name, layers that are not there, an image
+            that is not square, or more pooling than it has room for.
     """
 
     def __init__(
@@ -360,6 +386,7 @@ class Discriminator(nn.Module):
         dropout: float = 0.4,
         spatial_dropout: float = 0.0,
         spectral: str | None = None,
+        spectral_layers: Sequence[int] | None = None,
         spectral_label: bool = True,
         init: str = "glorot",
     ):
@@ -408,8 +435,10 @@ class Discriminator(nn.Module):
             layers.append(nn.Dropout(dropout))
         self.net = nn.Sequential(*layers, nn.Linear(features, 1))
         _initialise(self, init)
+        free = _without(spectral_layers, _kernels(self.net), spectral)
+        free += [] if spectral_label else _kernels(self.label_map)
         if spectral:
-            _constrain(self if spectral_label else self.net, spectral)
+            _constrain(self, spectral, free)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images ``[N, C, H, W]`` and labels, int64 ``[N]``, to logits ``[N]``.

@@ -75,6 +75,10 @@ Spectral = Annotated[
     Literal["reparametrise", "renormalise"] | None,
     Field(description="spectral normalisation, done as in torch or as in Keras; null: none"),
 ]
+SpectralLayers = Annotated[
+    list[Annotated[int, Field(ge=0)]] | None,
+    Field(description="of these layers only, counted from 0; null: of all"),
+]
 Init = Annotated[
     Literal["glorot", "normal"], Field(description="first weights: Keras's or the DCGAN's")
 ]
@@ -147,6 +151,7 @@ class CGANGenerator(Section):
     label_slope: LabelSlope = None
     label_norm: LabelNorm = True
     spectral: Spectral = None
+    spectral_layers: SpectralLayers = None
     init: Init = "glorot"
     output: Output = "tanh"
     latent: Latent = "normal"
@@ -177,6 +182,7 @@ class CGANDiscriminator(Section):
     )
     spatial_dropout: Share = Field(0.0, description="share of whole maps zeroed after each block")
     spectral: Spectral = None
+    spectral_layers: SpectralLayers = None
     spectral_label: bool = Field(True, description="also of the label's dense layer")
     init: Init = "glorot"
 

@@ -202,15 +202,22 @@ FAULTS = [
     fault(
         "spectral normalisation missing on the last layer",
         "models/cgan.py",
-        "    for layer in list(network.modules()):\n",
-        "    for layer in list(network.modules())[:-1]:\n",
+        "    for layer in _kernels(network):\n",
+        "    for layer in _kernels(network)[:-1]:\n",
         CGAN,
     ),
     fault(
         "spectral normalisation missing on transposed convolutions",
         "models/cgan.py",
-        "        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):\n            Renorm",
-        "        if isinstance(layer, (nn.Linear, nn.Conv2d)):\n            Renorm",
+        "        if layer not in free:\n",
+        "        if layer not in free and not isinstance(layer, nn.ConvTranspose2d):\n",
+        CGAN,
+    ),
+    fault(
+        "spectral normalisation of the layers that were not chosen",
+        "models/cgan.py",
+        "if i not in chosen]",
+        "if i in chosen]",
         CGAN,
     ),
     fault(
