@@ -136,6 +136,12 @@ def test_a_finished_generator_draws_what_its_sheet_shows(name):
 
 
 @pytest.mark.parametrize("name", GANS)
+def test_what_is_published_is_what_the_recipe_says(name):
+    """Sheets as long, histories as fine, weights and stages kept or not."""
+    assert zoo.load(name).config.reproduce == recipes.load(name).reproduce
+
+
+@pytest.mark.parametrize("name", GANS)
 def test_the_other_seeds_and_the_stages_are_there(name):
     run = zoo.load(name)
     first, *others = sorted({m["seed"] for m in run.metrics})
