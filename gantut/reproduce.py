@@ -157,18 +157,18 @@ def _is_whole(run: Run, recipe: BaseRecipe) -> bool:
     """Whether a seed has the recipe's whole budget behind it, and all measurements."""
     plan = recipe.reproduce.inception
     looked = {row["seed"] for row in run.metrics if row["metric"] in NAMES["inception"].values()}
-    return (
-        _has_ended(run.info)
-        and run.config.train.epochs >= recipe.train.epochs
-        and (not plan or run.config.seed in looked or run.config.seed not in plan.seeds)
+    return _has_ended(run, recipe) and (
+        not plan or run.config.seed in looked or run.config.seed not in plan.seeds
     )
 
 
-def _has_ended(info: dict) -> bool:
-    """Whether a seed's own budget is complete; "complete" speaks, in the zoo, of all seeds."""
-    if "iterations" not in info:
-        return info["complete"]
-    return info["iterations"] >= info["iterations_of_budget"]
+def _has_ended(run: Run, recipe: BaseRecipe) -> bool:
+    """Whether a seed has come as far as the recipe goes.
+
+    In the zoo, ``complete`` speaks of all seeds; and a seed may be of a time when the recipe was
+    shorter.
+    """
+    return recipe.kind == "real" or run.info["epochs"] >= recipe.train.epochs
 
 
 def _in_the_way(recipe: BaseRecipe) -> str:
@@ -324,7 +324,7 @@ def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
     first, _ = made[0]
     recipe = first.config
     info = dict(first.info)
-    done = {run.config.seed for run, _ in made if _has_ended(run.info)}
+    done = {run.config.seed for run, _ in made if _has_ended(run, recipe)}
     info["complete"] = done >= set(recipe.reproduce.seeds)
     (aside / "config.yaml").write_text(recipes.to_yaml(recipe), encoding="utf-8")
     if recipe.kind != "real":

@@ -628,8 +628,11 @@ def test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked(sitt
     # A longer budget than theirs: what was whole is not.
     run = sitting("train.epochs=4", seeds=[0])
     assert run.at_seed(1).info["epochs"] == 3
-    sitting("train.epochs=4")
-    assert sitting.trained == [0, 1, 2]
+    assert not run.info["complete"]
+    run = sitting("train.epochs=4")
+    assert sitting.trained == [1, 2]
+    assert run.info["complete"]
+    assert run.at_seed(1).info["epochs"] == 4
 
 
 def test_a_seed_of_an_earlier_place_is_the_one_that_is_exhibited(sitting):

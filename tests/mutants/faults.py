@@ -1318,8 +1318,15 @@ FAULTS = [
     fault(
         "a seed that was cut short counts as whole",
         "reproduce.py",
-        'return info["iterations"] >= info["iterations_of_budget"]',
-        "return True",
+        'run.info["epochs"] >= recipe.train.epochs',
+        "True",
+        RUNS + "test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked",
+    ),
+    fault(
+        "a seed of a shorter budget counts as whole",
+        "reproduce.py",
+        'run.info["epochs"] >= recipe.train.epochs',
+        'run.info["iterations"] >= run.info["iterations_of_budget"]',
         RUNS + "test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked",
     ),
     fault(
