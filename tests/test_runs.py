@@ -766,6 +766,15 @@ def test_the_best_epoch_is_marked_and_its_weights_are_kept(train, tmp_path, monk
     assert [line.split()[-1] for line in table([kept]).splitlines()[1:3]] == ["4.0000", "8.0000"]
     assert "seed 0, epoch 2 " in table([kept])
     assert kept.seeds[0]["frechet_distance"] == 8
+    # What the best epoch alone was measured by stands beside it, and what an earlier one was, not.
+    of_best, of_first = (
+        rows[epoch - 1] | {"metric": name, "value": 70.0 + epoch}
+        for epoch, name in ((2, "fid"), (1, "kid"))
+    )
+    kept = reproduce.publish([(run, [*rows, of_best, of_first])], tmp_path / "best")
+    assert kept.seeds[0]["fid"] == 72
+    assert kept.seeds[0]["frechet_distance"] == 8
+    assert "kid" not in kept.seeds[0]
     with pytest.raises(CheckpointError, match="has no snapshots/epoch-0003"):
         Run(kept.folder, 3)
     # Nothing is kept twice where the end is the best.

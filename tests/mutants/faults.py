@@ -1323,6 +1323,13 @@ FAULTS = [
         RUNS + "test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked",
     ),
     fault(
+        "what only the best epoch was measured by missing in the table of seeds",
+        "reproduce.py",
+        '    return best | {r["metric"]',
+        '    return {r["metric"]',
+        RUNS + "test_the_best_epoch_is_marked_and_its_weights_are_kept",
+    ),
+    fault(
         "a seed of a shorter budget counts as whole",
         "reproduce.py",
         'run.info["epochs"] >= recipe.train.epochs',
