@@ -270,8 +270,8 @@ def sample_command(
     label: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of this class, by number or name. May be repeated: of each of these in turn; of "
-            "every class in turn if not given."
+            help="Of this class, by number or name; all: of every class in turn. May be repeated: of "
+            "each of these in turn. A conditional run needs it."
         ),
     ] = None,
     columns: Annotated[int, typer.Option(help="Images in a row.")] = 8,
@@ -287,20 +287,32 @@ def sample_command(
     loaded = find_run(run)
     if best:
         loaded = loaded.best
-    if label:
-        if len(label) > count:
-            raise InputError(
-                f"{len(label)} labels are more than --count {count} images; ask for at least as many "
-                "images as labels."
-            )
-        chosen = [loaded.label(text) for text in label]
-        labels = [chosen[i % len(chosen)] for i in range(count)]
-    else:
-        labels = loaded.every_class(count)
+    labels = _labels(loaded, label, count)
     file = grids.save(loaded.sample(count, labels, seed=seed), out, columns)
     if loaded.folder != Path(run):  # given by a name, it may be one of several
         _progress_only(f"gantut: drawn from {loaded.folder}")
     print(file)
+
+
+def _labels(run, texts: list[str] | None, count: int):
+    """A label for each of ``count`` images, as ``--label`` asks; None for a run without classes."""
+    in_turn = run.every_class(count)
+    if in_turn is None:
+        return [0] * count if texts else None  # one label is too many, and sampling says so
+    if not texts:
+        raise InputError(
+            f"{run.config.name} draws what it is told to: name a class, as in --label 3, or "
+            "--label all for every class in turn."
+        )
+    if texts == ["all"]:
+        return in_turn
+    if len(texts) > count:
+        raise InputError(
+            f"{len(texts)} labels are more than --count {count} images; ask for at least as many "
+            "images as labels."
+        )
+    chosen = [run.label(text) for text in texts]
+    return [chosen[i % len(chosen)] for i in range(count)]
 
 
 @app.command("evaluate")

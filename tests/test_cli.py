@@ -646,7 +646,7 @@ def test_samples_of_a_class(home, whole, tmp_path):
     by_class = to_uint8(of_run.sample(20, torch.arange(20) % 10))
     assert (sheet.int() - by_class.int()).abs().max() <= 1
     ten = [*("--count", 10, "--columns", 10), "--out", out]
-    succeeds(run("sample", folder, *ten, home=home))
+    succeeds(run("sample", folder, "--label", "all", *ten, home=home))
     drawn = grids.load(out, (1, 28, 28))
     assert torch.equal(drawn, to_uint8(of_run.sample(10, torch.arange(10))))
     succeeds(run("sample", folder, "--label", 7, *ten, home=home))
@@ -668,13 +668,23 @@ def test_samples_of_a_class(home, whole, tmp_path):
     ):
         result = run("sample", source, "--label", label, "--out", out, home=home)
         fails(result, 2, f"gantut: {sentence}")
+    # A conditional run without a label, and two ways to misuse the word for all of them.
+    name = "cgan-mnist-published"
+    sentence = (
+        f"gantut: {name} draws what it is told to: name a class, as in --label 3, or --label all"
+    )
+    fails(run("sample", folder, *ten, home=home), 2, f"{sentence} for every class in turn.")
+    both = run("sample", folder, "--label", "all", "--label", 3, *ten, home=home)
+    fails(both, 2, "gantut: A label is a whole number or the name of a class, not 'all'.")
+    knows_none = run("sample", whole, "--label", "all", *ten, home=home)
+    fails(knows_none, 2, "gantut: This generator knows no classes; sample from it without labels.")
     three = ["--label", 1, "--label", 2, "--label", 3]
     fails(
         run("sample", folder, *three, "--count", 2, "--out", out, home=home),
         2,
         "gantut: 3 labels are more than --count 2 images; ask for at least as many images as labels.",
     )
-    none = run("sample", folder, "--count", -1, "--out", out, home=home)
+    none = run("sample", folder, "--label", "all", "--count", -1, "--out", out, home=home)
     fails(none, 2, "gantut: The number of samples must be at least 1, not -1.")
     with pytest.raises(InputError, match="give it labels, whole numbers from 0 to 9"):
         of_run.sample(3)

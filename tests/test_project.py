@@ -283,6 +283,9 @@ def test_commands_of_the_documents_work_in_their_order(
             assert names[0] in trained or zoo.load(names[0]).config.reproduce.publish_weights
             if command == "evaluate" and "inception" not in words:
                 measured.add(names[0])
+            if command == "sample" and names[0] not in trained:
+                conditional = zoo.load(names[0]).config.generator.family == "cgan"
+                assert ("--label" in words) == conditional
         elif command == "compare":
             assert set(names) <= measured
         elif command == "reproduce":

@@ -391,8 +391,8 @@ FAULTS = [
     fault(
         "a label on the command line that is not heeded",
         "cli.py",
-        "    if label:\n",
-        "    if False:\n",
+        '    if texts == ["all"]:\n',
+        "    if True:\n",
         "test_cli.py::test_samples_of_a_class",
     ),
     fault(
