@@ -35,7 +35,8 @@ def reproduce(
 
     Where the zoo holds some of the recipe's seeds already, measured by the same networks, they
     stay beside those that are made now, so that the seeds can come from several machines.  Such a
-    seed is made again if it is asked for, if its budget is not complete, or if nothing is missing.
+    seed is made again if it is asked for, if its budget is not complete, or if nothing is missing;
+    but one that has seen more images than the new one stays.
     Where the recipe only wants less to be published than before, nothing is trained.
 
     Args:
@@ -82,6 +83,13 @@ def reproduce(
             raise CheckpointError(_in_the_way(recipe) or str(error)) from None
         if run.info.get("stopped_by") == "request":
             raise KeyboardInterrupt  # not the deadline: somebody wants an end, of all seeds
+        seen = run.info.get("images_seen", 0)
+        if seed in held and held[seed][0].info["images_seen"] > seen:
+            say(
+                f"{name}, seed {seed}: has come to {seen:,} images, fewer than the published one "
+                "has seen, which stays; the same command goes on"
+            )
+            continue
         say(f"{name}, seed {seed}: measuring")
         made.append((run, _measured(run, where, progress)))
     for seed in sorted(_seeds_in(target) - {*held, *seeds}):
@@ -121,13 +129,11 @@ def _held(target: Path, recipe: BaseRecipe) -> dict[int, tuple[Run, list[dict]]]
     trained = lambda r: recipes.fingerprint(r.model_copy(update={"seed": 0}))  # noqa: E731
     enough = ("sheet", "other_sheets", "progress", "publish_weights")
     equal = ("samples", "history_rows", "keep_best")
-    by_inception = NAMES["inception"].values()
-    judges = {r["network"] for r in published.metrics if r["metric"] not in by_inception}
     if (
         trained(published.config) != trained(recipe)
         or any(getattr(there, key) < getattr(wanted, key) for key in enough)
         or any(getattr(there, key) != getattr(wanted, key) for key in equal)
-        or judges != {judge_for(published).name}
+        or not _is_judged_as_now(published)
     ):
         return {}
     # From here on it is what is to be published, and not what was.
@@ -151,6 +157,13 @@ def _seeds_in(target: Path) -> set[int]:
         return {int(row["seed"]) for row in run.seeds}
     except (CheckpointError, RecipeError):
         return set()
+
+
+def _is_judged_as_now(published: Run) -> bool:
+    """Whether a GAN was measured by the classifier that would measure it today."""
+    by_inception = NAMES["inception"].values()
+    judges = {r["network"] for r in published.metrics if r["metric"] not in by_inception}
+    return judges == {judge_for(published).name}
 
 
 def _is_whole(run: Run, recipe: BaseRecipe) -> bool:
@@ -209,19 +222,18 @@ def zoo_folder() -> Path:
 
 def is_complete(name: str) -> bool:
     """Whether the zoo holds the recipe's run as the recipe now stands, with its whole budget."""
-    folder = zoo.FOLDER / name
+    folder, recipe = zoo.FOLDER / name, recipes.load(name)
     if not (folder / "run.json").is_file():
         return False
-    run = Run(folder)
-    same = recipes.fingerprint(run.config) == recipes.fingerprint(recipes.load(name))
-    recipe = recipes.load(name)
+    run, plan = Run(folder), recipe.reproduce.inception
     looked = {row["seed"] for row in run.metrics if row["metric"] in NAMES["inception"].values()}
-    plan = recipe.reproduce.inception
     return (
-        same
+        recipes.fingerprint(run.config) == recipes.fingerprint(recipe)
+        and run.config.reproduce == recipe.reproduce
         and run.info["complete"]
         and run.config.train.epochs >= recipe.train.epochs
         and looked >= set(plan.seeds if plan else ())
+        and (not isinstance(recipe, GANRecipe) or _is_judged_as_now(run))
     )
 
 
@@ -237,12 +249,13 @@ def _measured(run: Run, device: str, progress: bool) -> list[dict]:
     if run.config.kind == "real":
         return []  # to be compared with themselves they would have to be two sets
     file = "classifier.safetensors" if is_judge else "generator.safetensors"
+    n = run.config.reproduce.samples
     of = {
+        "samples": n,
         "weights": weights.sha256(run.folder / file),
         "epoch": run.info["epochs"],  # by which the measurements will be found again
         "judge": None if is_judge else judge_for(run).name,
     }
-    n = run.config.reproduce.samples
     results = _kept(
         run.folder / "measured.json",
         of,
@@ -346,7 +359,8 @@ def _write(made: list[tuple[Run, list[dict]]], aside: Path) -> None:
             folder.mkdir()
             _history(run, folder)
             _sheet(run, recipe.reproduce.other_sheets, folder)
-            runs.write_json(folder / "run.json", run.info)
+            cost = {k: v for k, v in run.info.items() if k != "progress_epochs"}
+            runs.write_json(folder / "run.json", cost)
     runs.write_json(aside / "run.json", info)
     runs.write_json(aside / "metrics.json", [row for _, rows in made for row in rows])
     _seeds(made, aside / "seeds.csv")
@@ -427,7 +441,8 @@ def card(recipe: BaseRecipe, info: dict, made: list[tuple[Run, list[dict]]]) -> 
     else:
         state = (
             f"The budget is not complete: of the seeds {', '.join(map(str, recipe.reproduce.seeds))} "
-            f"some are missing or cut short. `gantut reproduce {recipe.name}` goes on from here."
+            f"some are missing or cut short. `gantut reproduce {recipe.name}` completes it: from the "
+            "checkpoint where that is still there, and else from the beginning."
         )
     lines = [
         f"# {recipe.name}",

@@ -90,6 +90,11 @@ class Game:
             )
         if self.fake_labels not in ("real", "uniform"):
             raise InputError(f"fake_labels must be real or uniform, not {self.fake_labels!r}.")
+        if self.fake_labels == "uniform" and not self.num_classes:
+            raise InputError(
+                "Labels of fakes drawn by chance (fake_labels='uniform') need players that know "
+                "about labels."
+            )
         if not 0 <= self.mismatched < 1:
             raise InputError(f"mismatched must lie in [0, 1), not {self.mismatched}.")
         if self.mismatched and (not self.num_classes or self.stack):
@@ -243,7 +248,15 @@ def simultaneous(game: Game, next_batch: NextBatch) -> dict[str, Tensor]:
 
     The gradient step of the theory's dynamical system (Mescheder et al. 2018, section 2), and what
     a framework does that records both losses before it applies either.
+
+    Raises:
+        InputError: a game with settings that speak of turns.
     """
+    if game.n_dis > 1 or game.g_batch or game.frozen_norm or game.settled_fakes:
+        raise InputError(
+            "n_dis above 1, g_batch, frozen_norm and settled_fakes are of alternating rounds; in "
+            "simultaneous ones nobody has a turn."
+        )
     real, labels = next_batch()
     fake_labels = game.labels_of_fakes(labels, len(real), real.device)
     fake = game.fakes(len(real), fake_labels, real.device)

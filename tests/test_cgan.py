@@ -131,6 +131,8 @@ def test_the_first_weights_are_those_of_keras(name):
                 assert not layer.bias.any()
             elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 assert (layer.eps, layer.momentum) == (1e-3, 0.01)
+                assert (layer.weight == 1).all(), key
+                assert not layer.bias.any(), key
 
 
 @pytest.mark.parametrize("player", [cgan.Generator, cgan.Discriminator])

@@ -635,6 +635,33 @@ def test_a_seed_that_is_cut_short_is_trained_again_and_a_whole_one_if_asked(sitt
     assert run.at_seed(1).info["epochs"] == 4
 
 
+def _until(epochs: int) -> dict:
+    """Options of `reproduce`: the time is up after so many epochs."""
+
+    def start(trainer):
+        (deadline,) = [c for c in trainer.callbacks if isinstance(c, runs.Deadline)]
+        read = deadline.read
+        deadline.read = lambda trainer: read(trainer) if trainer.exact_epoch >= epochs else None
+
+    return {"max_minutes": 1e-9, "on_start": start}
+
+
+def test_a_seed_that_has_come_farther_is_not_replaced(sitting):
+    long = sitting("train.epochs=500", seeds=[0, 1], **_until(3))
+    before, of_1 = _bytes(long.folder), _bytes(long.folder / "seed-1")
+    assert long.info["images_seen"] == 3 * 64
+    run = sitting("train.epochs=500", seeds=[1, 2], **_until(2))
+    assert (_bytes(run.folder), _bytes(run.folder / "seed-1")) == (before, of_1)
+    assert [run.at_seed(seed).info["images_seen"] for seed in (0, 1, 2)] == [192, 192, 128]
+    assert (
+        "mlp-mnist-published, seed 1: has come to 128 images, fewer than the published one has "
+        "seen, which stays; the same command goes on"
+    ) in sitting.said
+    assert not [line for line in sitting.said if "seed 2: has come" in line]
+    run = sitting("train.epochs=500", seeds=[1], **_until(4))
+    assert [run.at_seed(seed).info["images_seen"] for seed in (0, 1, 2)] == [192, 256, 128]
+
+
 def test_a_seed_of_an_earlier_place_is_the_one_that_is_exhibited(sitting):
     of_1 = _bytes(sitting(seeds=[1]).folder)
     run = sitting(seeds=[0])
@@ -736,6 +763,10 @@ def test_measurements_are_kept_for_the_weights_that_they_are_of(train, monkeypat
     run.info["epochs"] = 1.5
     reproduce._measured(run, "cpu", False)
     assert calls == [300, 300, 300]
+    more = run.config.reproduce.model_copy(update={"samples": 400})
+    run.config = run.config.model_copy(update={"reproduce": more})
+    reproduce._measured(run, "cpu", False)
+    assert calls == [300, 300, 300, 400]
 
 
 def distances(*values: float) -> list[dict]:
@@ -838,6 +869,7 @@ def test_the_inception_network_looks_at_the_planned_seeds_once_all_is_published(
     monkeypatch.setattr("gantut.zoo.FOLDER", tmp_path)
     monkeypatch.setattr(reproduce.recipes, "load", lambda *a: made[0].config)
     monkeypatch.setattr(Run, "config", made[0].config)
+    monkeypatch.setattr(reproduce, "judge_for", lambda run: SimpleNamespace(name="judge@0"))
     assert reproduce.is_complete("mlp-mnist-published")
     without = [row for row in kept.metrics if row["metric"] != "fid"]
     runs.write_json(kept.folder / "metrics.json", without)
@@ -885,12 +917,24 @@ def test_a_run_is_complete_for_the_recipe_as_it_stands_only(train, tmp_path, mon
     monkeypatch.setattr(reproduce.recipes, "load", lambda name: now)
     # A run's own recipe is read from its folder, not by name.
     monkeypatch.setattr(Run, "config", run.config)
+    judge = SimpleNamespace(name="classifier-mnist@01234567")
+    monkeypatch.setattr(reproduce, "judge_for", lambda run: judge)
     assert reproduce.is_complete("mine")
     assert not reproduce.is_complete("another")
-    for section, change in (("train", {"epochs": 3}), ("data", {"limit": 9})):
-        changed = getattr(run.config, section).model_copy(update=change)
-        now = run.config.model_copy(update={section: changed})
-        assert not reproduce.is_complete("mine")
+    kept = ({"seeds": [0, 1]}, {"seeds": [1]}, {"samples": 9}, {"sheet": 9}, {"sheet": 200})
+    for section, *changes in (
+        ("train", {"epochs": 3}),
+        ("data", {"limit": 9}),
+        ("reproduce", *kept),
+    ):
+        for change in changes:
+            changed = getattr(run.config, section).model_copy(update=change)
+            now = run.config.model_copy(update={section: changed})
+            assert not reproduce.is_complete("mine"), change
+    now = run.config
+    assert reproduce.is_complete("mine")
+    monkeypatch.setattr(reproduce, "judge_for", lambda run: SimpleNamespace(name="another"))
+    assert not reproduce.is_complete("mine")
 
 
 def test_only_a_source_checkout_is_published_into(monkeypatch, tmp_path):

@@ -248,6 +248,10 @@ def test_impossible_games_are_refused():
         game(n_dis=0)
     with pytest.raises(InputError, match="Fakes can be reused only"):
         game(n_dis=2, reuse_fakes=True)
+    turns = ({"n_dis": 2}, {"g_batch": 8}, {"frozen_norm": True}, {"settled_fakes": True})
+    for setting in turns:
+        with pytest.raises(InputError, match="in simultaneous ones nobody has a turn"):
+            simultaneous(game(**setting), lambda: None)
 
 
 # --- labels ------------------------------------------------------------------------------------
@@ -383,6 +387,8 @@ def test_a_game_of_labels_that_cannot_be_played():
         conditional(mismatched=0.5, num_classes=1)
     with pytest.raises(InputError, match="fake_labels must be real or uniform, not 'random'"):
         conditional(fake_labels="random")
+    with pytest.raises(InputError, match=r"drawn by chance .* need players that know"):
+        game(fake_labels="uniform")
     with pytest.raises(InputError, match="needs fresh fakes, with labels drawn by chance"):
         conditional(g_batch=8)
     with pytest.raises(InputError, match="needs fresh fakes"):

@@ -133,7 +133,8 @@ def _without(chosen: Sequence[int] | None, layers: list[nn.Module], how: str | N
 def _constrain(network: nn.Module, how: str, free: list[nn.Module]) -> None:
     """Spectral normalisation of the layers with a kernel but for the free ones, in place.
 
-    Of a transposed convolution's weight, too, the rows are its input maps.
+    The rows are what stands first in the weight.  That is what torch takes, too, but of a transposed
+    convolution, where its default would be the output maps: here as in Keras the input maps.
     """
     for layer in _kernels(network):
         if layer not in free:

@@ -1262,9 +1262,30 @@ FAULTS = [
     fault(
         "a run of an older recipe counts as complete",
         "reproduce.py",
-        "same = recipes.fingerprint(run.config) == recipes.fingerprint(recipes.load(name))",
-        "same = True",
+        "recipes.fingerprint(run.config) == recipes.fingerprint(recipe)",
+        "True",
         RUNS + "test_a_run_is_complete_for_the_recipe_as_it_stands_only",
+    ),
+    fault(
+        "a run counts as complete although its recipe now has more seeds",
+        "reproduce.py",
+        "        and run.config.reproduce == recipe.reproduce\n",
+        "",
+        RUNS + "test_a_run_is_complete_for_the_recipe_as_it_stands_only",
+    ),
+    fault(
+        "a longer published run replaced by a shorter one",
+        "reproduce.py",
+        'held[seed][0].info["images_seen"] > seen',
+        "False",
+        RUNS + "test_a_seed_that_has_come_farther_is_not_replaced",
+    ),
+    fault(
+        "measurements of fewer samples published as of more",
+        "reproduce.py",
+        '        "samples": n,\n        "weights"',
+        '        "weights"',
+        RUNS + "test_measurements_are_kept_for_the_weights_that_they_are_of",
     ),
     fault(
         "histories published in full length",
