@@ -1332,7 +1332,7 @@ FAULTS = [
     fault(
         "seeds that another network measured stay beside new ones",
         "reproduce.py",
-        "        or judges != {judge_for(published).name}\n",
+        "        or not _is_judged_as_now(published)\n",
         "",
         RUNS + "test_seeds_of_another_judge_do_not_stay",
     ),
