@@ -36,7 +36,7 @@ def reproduce(
     Where the zoo holds some of the recipe's seeds already, measured by the same networks, they
     stay beside those that are made now, so that the seeds can come from several machines.  Such a
     seed is made again if it is asked for, if its budget is not complete, or if nothing is missing;
-    but one that has seen more images than the new one stays.
+    but it stays where the new one has been cut short and has seen fewer images.
     Where the recipe only wants less to be published than before, nothing is trained.
 
     Args:
@@ -83,13 +83,14 @@ def reproduce(
             raise CheckpointError(_in_the_way(recipe) or str(error)) from None
         if run.info.get("stopped_by") == "request":
             raise KeyboardInterrupt  # not the deadline: somebody wants an end, of all seeds
-        seen = run.info.get("images_seen", 0)
-        if seed in held and held[seed][0].info["images_seen"] > seen:
-            say(
-                f"{name}, seed {seed}: has come to {seen:,} images, fewer than the published one "
-                "has seen, which stays; the same command goes on"
-            )
-            continue
+        if seed in held and not _has_ended(run, base):
+            seen, before = (r.info["images_seen"] for r in (run, held[seed][0]))
+            if seen < before:
+                say(
+                    f"{name}, seed {seed}: has come to {seen:,} images, fewer than the published "
+                    "one has seen, which stays; the same command goes on"
+                )
+                continue
         say(f"{name}, seed {seed}: measuring")
         made.append((run, _measured(run, where, progress)))
     for seed in sorted(_seeds_in(target) - {*held, *seeds}):

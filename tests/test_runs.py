@@ -660,6 +660,9 @@ def test_a_seed_that_has_come_farther_is_not_replaced(sitting):
     assert not [line for line in sitting.said if "seed 2: has come" in line]
     run = sitting("train.epochs=500", seeds=[1], **_until(4))
     assert [run.at_seed(seed).info["images_seen"] for seed in (0, 1, 2)] == [192, 256, 128]
+    # A recipe that has become shorter: what is whole by it takes the place of what was longer.
+    run = sitting("train.epochs=2", seeds=[1])
+    assert [run.at_seed(seed).info["images_seen"] for seed in (0, 1, 2)] == [192, 128, 128]
 
 
 def test_a_seed_of_an_earlier_place_is_the_one_that_is_exhibited(sitting):

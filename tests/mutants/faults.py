@@ -1276,8 +1276,15 @@ FAULTS = [
     fault(
         "a longer published run replaced by a shorter one",
         "reproduce.py",
-        'held[seed][0].info["images_seen"] > seen',
-        "False",
+        "            if seen < before:\n",
+        "            if False:\n",
+        RUNS + "test_a_seed_that_has_come_farther_is_not_replaced",
+    ),
+    fault(
+        "a run of a recipe's longer past kept in place of a whole one",
+        "reproduce.py",
+        "if seed in held and not _has_ended(run, base):",
+        "if seed in held:",
         RUNS + "test_a_seed_that_has_come_farther_is_not_replaced",
     ),
     fault(
